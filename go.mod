@@ -1,3 +1,5 @@
 module github.com/prefect-kube/prefect-kube
 
 go 1.26.0
+
+require k8s.io/client-go v0.37.2 // indirect
