@@ -1,0 +1,466 @@
+// Package dispatch takes due flow runs through their phases: wait, build, claim,
+// verify, submit, report. It knows the order of these steps, what may run at the
+// same time, and how long a read may be acted on. How to ask Prefect, how to claim
+// and how to build a Job is the Launcher's business; how a Job is created is the
+// Submitter's.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+// Offer is what the Prefect API says may be started. T is what the Launcher needs
+// to remember of the flow run.
+type Offer[T any] struct {
+	ID   flowrun.ID
+	Name string
+	// Attempt is the identity of the start; two readers of the same offer
+	// compute the same.
+	Attempt string
+	// NeedsClaim is false for a Running run with due retries.
+	NeedsClaim bool
+	// Start is the earliest moment for the create.
+	Start time.Time
+	// Read is when the read of the offer was sent; the fence counts from it.
+	Read time.Time
+	Run  T
+}
+
+// Outcome is how a start ended.
+type Outcome[T any] struct {
+	Offer Offer[T]
+	Phase Phase
+	Job   string
+	// Err says why a start was aborted.
+	Err error
+}
+
+// Launcher knows one generation of Prefect.
+type Launcher[T any] interface {
+	// Build makes the Job under its final name. Its error is the run's fault or
+	// the configuration's, never the moment's.
+	Build(ctx context.Context, o Offer[T]) (*batchv1.Job, error)
+	// Refresh reads offers again and returns those that still stand.
+	Refresh(ctx context.Context, offers []Offer[T]) ([]Offer[T], error)
+	// Claim writes, in one call, that these runs are taken by the named Jobs. An
+	// error is no evidence that nothing was written.
+	Claim(ctx context.Context, offers []Offer[T], jobs []string) error
+	// Verify reads which of the claims hold; the others are somebody else's.
+	Verify(ctx context.Context, offers []Offer[T]) (map[flowrun.ID]bool, error)
+	// Report tells Prefect what became of the starts. It must not fail them.
+	Report(ctx context.Context, outcomes []Outcome[T])
+}
+
+// Submitter creates Jobs. On AlreadyExists it returns the Job that is there, with
+// created false. It retries what may heal until the context ends.
+type Submitter interface {
+	Submit(ctx context.Context, job *batchv1.Job) (inCluster *batchv1.Job, created bool, err error)
+}
+
+// Config are the fixed facts of a Dispatcher.
+type Config struct {
+	// Settle is how long after the answer to a claim its verification starts, so
+	// that a slower writer's row of the same version is visible. Zero where the
+	// server locks versions or nobody else takes these labels.
+	Settle time.Duration
+	// Parallel bounds the creates under way at the same time.
+	Parallel int
+	// Drain bounds what happens to claimed runs after the context has ended.
+	Drain  time.Duration
+	Logger *slog.Logger
+}
+
+// Settle is the time that a server of Prefect 0.x or 1.x may need between reading
+// a run's version and inserting the next state.
+const Settle = time.Second
+
+// Dispatcher starts flow runs. Its methods are safe for concurrent use.
+type Dispatcher[T any] struct {
+	c        Config
+	launcher Launcher[T]
+	cluster  Submitter
+	slots    chan struct{}
+	group    errgroup.Group
+
+	mu       sync.Mutex
+	inFlight map[flowrun.ID]struct{}
+}
+
+// New makes a Dispatcher. It starts nothing.
+func New[T any](c Config, launcher Launcher[T], cluster Submitter) (*Dispatcher[T], error) {
+	if launcher == nil || cluster == nil || c.Logger == nil {
+		return nil, errors.New("dispatch: launcher, cluster and logger are required")
+	}
+	if c.Parallel <= 0 {
+		return nil, fmt.Errorf("dispatch: parallel is %d, want at least 1", c.Parallel)
+	}
+	return &Dispatcher[T]{
+		c: c, launcher: launcher, cluster: cluster,
+		slots: make(chan struct{}, c.Parallel), inFlight: map[flowrun.ID]struct{}{},
+	}, nil
+}
+
+// InFlight reports whether a start of this run is under way in this process.
+func (d *Dispatcher[T]) InFlight(id flowrun.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.inFlight[id]
+	return ok
+}
+
+// Wait blocks until all starts under way have ended.
+func (d *Dispatcher[T]) Wait() error { return d.group.Wait() }
+
+// start is one start under way.
+type start[T any] struct {
+	offer Offer[T]
+	phase Phase
+	job   *batchv1.Job
+	err   error
+}
+
+func (s *start[T]) name() string {
+	if s.job == nil {
+		return ""
+	}
+	return s.job.Name
+}
+
+// Start takes offers on. It returns once the claims of those that are due are
+// written, so that the next poll does not see them again; the rest happens in the
+// background. Offers of runs already under way are ignored. When ctx ends, what is
+// not claimed yet is dropped and what is claimed is finished within Config.Drain.
+func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) {
+	due, later := split(d.admit(offers), time.Now().Add(d.c.Settle))
+	for _, batch := range later {
+		d.group.Go(func() error { d.wait(ctx, batch); return nil })
+	}
+	if len(due) == 0 {
+		return
+	}
+	claimed := d.claim(ctx, due)
+	d.group.Go(func() error { d.finish(ctx, due, claimed); return nil })
+}
+
+// admit marks offers as under way before anything else happens to them (D-23).
+func (d *Dispatcher[T]) admit(offers []Offer[T]) []*start[T] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var starts []*start[T]
+	for _, o := range offers {
+		if _, ok := d.inFlight[o.ID]; ok {
+			continue
+		}
+		d.inFlight[o.ID] = struct{}{}
+		starts = append(starts, &start[T]{offer: o})
+	}
+	return starts
+}
+
+func (d *Dispatcher[T]) release(starts []*start[T]) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range starts {
+		delete(d.inFlight, s.offer.ID)
+	}
+}
+
+// together is how close start times must be to share one claim.
+const together = 100 * time.Millisecond
+
+// split parts starts into those due by the given time and batches of later ones.
+func split[T any](starts []*start[T], by time.Time) (due []*start[T], later map[time.Time][]*start[T]) {
+	later = map[time.Time][]*start[T]{}
+	for _, s := range starts {
+		if !s.offer.Start.After(by) {
+			due = append(due, s)
+			continue
+		}
+		slot := s.offer.Start.Truncate(together)
+		later[slot] = append(later[slot], s)
+	}
+	return due, later
+}
+
+// wait holds a batch back until just before its time and reads it again: what was
+// cancelled or rescheduled meanwhile must not be claimed (D-24).
+func (d *Dispatcher[T]) wait(ctx context.Context, batch []*start[T]) {
+	until := batch[0].offer.Start
+	for _, s := range batch {
+		d.enter(ctx, s, Waiting)
+		if s.offer.Start.Before(until) {
+			until = s.offer.Start
+		}
+	}
+	if !sleep(ctx, time.Until(until.Add(-d.c.Settle))) {
+		d.drop(ctx, batch, "stopping")
+		return
+	}
+	offers := make([]Offer[T], len(batch))
+	for i, s := range batch {
+		offers[i] = s.offer
+	}
+	fresh, err := d.launcher.Refresh(ctx, offers)
+	if err != nil {
+		d.c.Logger.WarnContext(ctx, "reading prefetched flow runs again did not work, the next poll takes them", slog.Any("error", err))
+		d.drop(ctx, batch, "not readable")
+		return
+	}
+	batch = d.still(ctx, batch, fresh)
+	if len(batch) > 0 {
+		d.finish(ctx, batch, d.claim(ctx, batch))
+	}
+}
+
+// still keeps those of a batch that are offered as before; a changed attempt or a
+// later start is left to the next poll.
+func (d *Dispatcher[T]) still(ctx context.Context, batch []*start[T], fresh []Offer[T]) []*start[T] {
+	byID := make(map[flowrun.ID]Offer[T], len(fresh))
+	for _, o := range fresh {
+		byID[o.ID] = o
+	}
+	var kept, gone []*start[T]
+	for _, s := range batch {
+		o, ok := byID[s.offer.ID]
+		if !ok || o.Attempt != s.offer.Attempt || o.Start.After(s.offer.Start) {
+			gone = append(gone, s)
+			continue
+		}
+		s.offer = o
+		d.enter(ctx, s, Offered)
+		kept = append(kept, s)
+	}
+	d.drop(ctx, gone, "no longer offered")
+	return kept
+}
+
+// claim builds the Jobs of due starts and writes their claims in one call. It
+// returns when the write was answered; zero if nothing needed a claim.
+func (d *Dispatcher[T]) claim(ctx context.Context, due []*start[T]) (answered time.Time) {
+	var offers []Offer[T]
+	var jobs []string
+	for _, s := range due {
+		if ctx.Err() != nil {
+			d.enter(ctx, s, Dropped)
+			continue
+		}
+		s.job, s.err = d.launcher.Build(ctx, s.offer)
+		d.enter(ctx, s, Built)
+		if s.offer.NeedsClaim {
+			offers, jobs = append(offers, s.offer), append(jobs, s.name())
+		}
+	}
+	if len(offers) == 0 {
+		return time.Time{}
+	}
+	// From here on stopping must not cut the path to the Job short (D-13).
+	ctx, cancel := d.detach(ctx)
+	defer cancel()
+	if err := d.launcher.Claim(ctx, offers, jobs); err != nil {
+		d.c.Logger.WarnContext(ctx, "claim not confirmed, reading what counts", slog.Any("error", err))
+	}
+	for _, s := range due {
+		if s.phase == Built && s.offer.NeedsClaim {
+			d.enter(ctx, s, Claimed)
+		}
+	}
+	return time.Now()
+}
+
+// finish verifies claims, submits what holds, and reports.
+func (d *Dispatcher[T]) finish(ctx context.Context, starts []*start[T], answered time.Time) {
+	defer d.release(starts)
+	ctx, cancel := d.detach(ctx)
+	defer cancel()
+	d.verify(ctx, starts, answered)
+	var group errgroup.Group
+	for _, s := range starts {
+		if s.phase.Final() {
+			continue
+		}
+		group.Go(func() error { d.submit(ctx, s); return nil })
+	}
+	_ = group.Wait() //nolint:errcheck // submit returns none; its result is in the start
+	d.report(ctx, starts)
+}
+
+func (d *Dispatcher[T]) verify(ctx context.Context, starts []*start[T], answered time.Time) {
+	var offers []Offer[T]
+	for _, s := range starts {
+		if s.phase == Claimed {
+			offers = append(offers, s.offer)
+		}
+	}
+	if len(offers) == 0 {
+		return
+	}
+	sleep(ctx, time.Until(answered.Add(d.c.Settle)))
+	holds, err := d.verified(ctx, offers)
+	if err != nil {
+		// Claimed, perhaps ours, and no Job: adoption by a later pass repairs this.
+		d.c.Logger.ErrorContext(ctx, "claims not readable within the fence, their runs wait for adoption", slog.Any("error", err))
+	}
+	for _, s := range starts {
+		if s.phase == Claimed && !holds[s.offer.ID] {
+			d.enter(ctx, s, Dropped)
+		}
+	}
+}
+
+// verified reads until it succeeds or the fence of the oldest offer has passed.
+func (d *Dispatcher[T]) verified(ctx context.Context, offers []Offer[T]) (map[flowrun.ID]bool, error) {
+	end := fence(offers)
+	for pause := 250 * time.Millisecond; ; pause *= 2 {
+		holds, err := d.launcher.Verify(ctx, offers)
+		if err == nil {
+			return holds, nil
+		}
+		if time.Now().Add(pause).After(end) || !sleep(ctx, pause) {
+			return nil, err
+		}
+	}
+}
+
+func fence[T any](offers []Offer[T]) time.Time {
+	end := offers[0].Read.Add(flowrun.Fence)
+	for _, o := range offers {
+		if e := o.Read.Add(flowrun.Fence); e.Before(end) {
+			end = e
+		}
+	}
+	return end
+}
+
+// submit creates one Job, never before its time and never behind its fence.
+func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
+	if s.err != nil {
+		d.enter(ctx, s, Aborted)
+		return
+	}
+	ctx, cancel := context.WithDeadline(ctx, s.offer.Read.Add(flowrun.Fence))
+	defer cancel()
+	sleep(ctx, time.Until(s.offer.Start))
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		d.c.Logger.ErrorContext(ctx, "create not sent within the fence, the run waits for adoption", slog.String("flow_run_id", string(s.offer.ID)))
+		d.enter(ctx, s, Dropped)
+		return
+	}
+	found, created, err := d.cluster.Submit(ctx, s.job)
+	d.enter(ctx, s, s.settle(found, created, err))
+}
+
+// settle decides what the answer to a create means.
+func (s *start[T]) settle(found *batchv1.Job, created bool, err error) Phase {
+	switch {
+	case err != nil && temporary(err):
+		return Dropped // claimed without a Job: adoption creates it under the same name
+	case err != nil:
+		s.err = fmt.Errorf("create job %q: %w", s.job.Name, err)
+		return Aborted
+	case created:
+		return Submitted
+	case !s.owns(found):
+		s.err = fmt.Errorf("job %q exists already and belongs to another flow run or attempt", s.job.Name)
+		return Aborted
+	case found.DeletionTimestamp != nil:
+		return Dropped // the name is taken until its pods are gone; left to adoption
+	}
+	return Submitted
+}
+
+func (s *start[T]) owns(found *batchv1.Job) bool {
+	return found.Labels[flowrun.LabelFlowRunID] == string(s.offer.ID) &&
+		found.Annotations[flowrun.AnnotationAttempt] == s.offer.Attempt
+}
+
+// temporary asks the error, as package kube and the standard library mark theirs.
+func temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || (errors.As(err, &t) && t.Temporary())
+}
+
+func (d *Dispatcher[T]) report(ctx context.Context, starts []*start[T]) {
+	var outcomes []Outcome[T]
+	for _, s := range starts {
+		if s.phase == Submitted || s.phase == Aborted {
+			outcomes = append(outcomes, Outcome[T]{Offer: s.offer, Phase: s.phase, Job: s.name(), Err: s.err})
+		}
+	}
+	if len(outcomes) > 0 {
+		d.launcher.Report(ctx, outcomes)
+	}
+}
+
+func (d *Dispatcher[T]) drop(ctx context.Context, starts []*start[T], why string) {
+	for _, s := range starts {
+		d.c.Logger.DebugContext(ctx, "flow run dropped", slog.String("flow_run_id", string(s.offer.ID)), slog.String("reason", why))
+		d.enter(ctx, s, Dropped)
+	}
+	d.release(starts)
+}
+
+// enter moves a start to its next phase and says so, one line per run and phase.
+func (d *Dispatcher[T]) enter(ctx context.Context, s *start[T], p Phase) {
+	s.phase = p
+	level := slog.LevelDebug
+	switch p {
+	case Submitted:
+		level = slog.LevelInfo
+	case Aborted:
+		level = slog.LevelError
+	case Claimed, Waiting:
+		level = slog.LevelInfo
+	case Offered, Built, Dropped:
+	}
+	attrs := []slog.Attr{
+		slog.String("phase", p.String()), slog.String("flow_run_id", string(s.offer.ID)),
+		slog.String("flow_run_name", s.offer.Name), slog.String("attempt", s.offer.Attempt),
+	}
+	if name := s.name(); name != "" {
+		attrs = append(attrs, slog.String("job", name))
+	}
+	if s.err != nil {
+		attrs = append(attrs, slog.Any("error", s.err))
+	}
+	d.c.Logger.LogAttrs(ctx, level, "flow run "+p.String(), attrs...)
+}
+
+// detach keeps ctx's values and lets what is under way outlive it for Config.Drain.
+func (d *Dispatcher[T]) detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d.c.Drain, cancel)
+		context.AfterFunc(out, func() { timer.Stop() })
+	})
+	return out, func() { stop(); cancel() }
+}
+
+// sleep waits; it is false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
