@@ -1,0 +1,330 @@
+// Package agent is the loop of Prefect 0.x and 1.x: poll the queue, read what may
+// be started, decide what is ours, and hand it to dispatch. It knows how Prefect
+// 0.x and 1.x offer, claim and fail a flow run; it knows neither their wire format
+// nor a Kubernetes client.
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/prefect-kube/prefect-kube/internal/dispatch"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+)
+
+// API is the part of the Prefect API that the agent uses.
+type API interface {
+	Connect(ctx context.Context, r prefect1.Registration) error
+	RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error)
+	FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) ([]prefect1.FlowRun, error)
+	Records
+}
+
+// Records is how a flow run's states and logs are read and written.
+type Records interface {
+	Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.ID]flowrun.Snapshot, error)
+	SetStates(ctx context.Context, writes []flowrun.Write) error
+	WriteLogs(ctx context.Context, logs []flowrun.Log) error
+}
+
+// Cluster answers what a place holds, by quorum and not from a cache.
+type Cluster interface {
+	Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error)
+	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
+}
+
+// Health is told how the loop fares.
+type Health interface {
+	// Progress says that a poll was answered.
+	Progress()
+	// Trouble says why the last attempt did not work.
+	Trouble(err error)
+}
+
+// Config are the fixed facts of an agent.
+type Config struct {
+	prefect1.Registration
+	// ID is unique per process.
+	ID string
+	// Place is the UID of the namespace, Namespace its name.
+	Place, Namespace string
+	// MaxPolls is the number of polls after which Run ends; negative means no limit.
+	MaxPolls int
+	// MaxPollInterval bounds the pause between polls that find nothing.
+	MaxPollInterval time.Duration
+	// SendLogs is false where no run log line may be written.
+	SendLogs bool
+	// Poke wakes the loop at once.
+	Poke   <-chan struct{}
+	Logger *slog.Logger
+}
+
+// Agent polls one Prefect API for one place.
+type Agent struct {
+	c       Config
+	api     API
+	cluster Cluster
+	health  Health
+	starts  *dispatch.Dispatcher[Run]
+	// firstSeen is when a Running run without any Job was first seen. Only the
+	// poll loop uses it.
+	firstSeen map[flowrun.ID]time.Time
+	// unreadable holds the runs that were complained about after the last poll.
+	unreadable map[flowrun.ID]bool
+}
+
+// New makes an agent. It starts nothing.
+func New(c Config, api API, cluster Cluster, submitter dispatch.Submitter, health Health, job jobspec.Settings, d dispatch.Config) (*Agent, error) {
+	if api == nil || cluster == nil || health == nil || c.Logger == nil {
+		return nil, errors.New("agent: api, cluster, health and logger are required")
+	}
+	if c.ID == "" || c.Place == "" || c.Namespace == "" {
+		return nil, errors.New("agent: id, place and namespace are required")
+	}
+	a := &Agent{
+		c: c, api: api, cluster: cluster, health: health,
+		firstSeen: map[flowrun.ID]time.Time{}, unreadable: map[flowrun.ID]bool{},
+	}
+	starts, err := dispatch.New[Run](d, &launcher{a: a, job: job}, submitter)
+	a.starts = starts
+	return a, err
+}
+
+// Run connects and polls until ctx ends or the last poll is done, then waits for
+// the starts under way. It returns nil on a clean stop.
+func (a *Agent) Run(ctx context.Context) error {
+	if a.connect(ctx) {
+		a.poll(ctx)
+	}
+	return a.starts.Wait()
+}
+
+// connect tries until the API answers; an outage at start must not kill an agent (D-11).
+func (a *Agent) connect(ctx context.Context) bool {
+	last := ""
+	for pause := time.Second; ; pause = min(2*pause, errorPause) {
+		err := a.api.Connect(ctx, a.c.Registration)
+		if err == nil {
+			a.c.Logger.InfoContext(ctx, "connected to the prefect api", slog.Any("labels", a.c.Labels), slog.String("namespace", a.c.Namespace))
+			return true
+		}
+		a.health.Trouble(err)
+		if text := err.Error(); text != last && ctx.Err() == nil {
+			a.c.Logger.WarnContext(ctx, "not connected to the prefect api, trying again", slog.Any("error", err))
+			last = text
+		}
+		if !a.pause(ctx, pause) {
+			return false
+		}
+	}
+}
+
+func (a *Agent) poll(ctx context.Context) {
+	idle, last := 0, ""
+	for polls := 0; a.c.MaxPolls < 0 || polls < a.c.MaxPolls; polls++ {
+		found, full, err := a.pollOnce(ctx)
+		wait := pollPause(idle, full, a.c.MaxPollInterval)
+		switch {
+		case err != nil:
+			a.health.Trouble(err)
+			if ctx.Err() == nil && err.Error() != last {
+				last = err.Error()
+				a.c.Logger.WarnContext(ctx, "poll did not work, trying again", slog.Duration("after", errorPause), slog.Any("error", err))
+			}
+			wait = errorPause
+		case found > 0:
+			last, idle = "", 0
+			a.health.Progress()
+		default:
+			last = ""
+			idle++
+			a.health.Progress()
+		}
+		if polls+1 == a.c.MaxPolls || !a.pause(ctx, jitter(wait)) {
+			return
+		}
+	}
+}
+
+// The look ahead of 0.14.17 and later: runs are read before they are due, so that
+// they start on time and not at the next poll.
+const lookAhead = 10 * time.Second
+
+// pollOnce asks the queue once and starts what it can. full says that the queue
+// may hold more.
+func (a *Agent) pollOnce(ctx context.Context) (found int, full bool, err error) {
+	const most = 25 // of one answer of get_runs_in_queue
+	ids, err := a.api.RunsInQueue(ctx, time.Now().Add(lookAhead), a.c.Labels)
+	if err != nil {
+		return 0, false, err
+	}
+	var fresh []flowrun.ID
+	for _, id := range ids {
+		if !a.starts.InFlight(id) {
+			fresh = append(fresh, id)
+		}
+	}
+	offers, err := a.offers(ctx, fresh)
+	if err != nil {
+		return 0, false, err
+	}
+	a.starts.Start(ctx, offers)
+	return len(offers), len(ids) >= most && len(offers) > 0, nil
+}
+
+// offers reads runs and decides which may be started here.
+func (a *Agent) offers(ctx context.Context, ids []flowrun.ID) ([]Offer, error) {
+	views, broken, err := a.views(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	a.complain(ctx, broken)
+	a.note(views)
+	return a.decide(ctx, views), nil
+}
+
+// refresh decides again on runs that were offered before. It may run beside the
+// poll loop.
+func (a *Agent) refresh(ctx context.Context, offers []Offer) ([]Offer, error) {
+	views, _, err := a.views(ctx, ids(offers))
+	if err != nil {
+		return nil, err
+	}
+	return a.decide(ctx, views), nil
+}
+
+// views reads runs, and what the place holds of them. Runs that cannot be read
+// come apart from the others: one bad run must not stop them (D-28).
+func (a *Agent) views(ctx context.Context, ids []flowrun.ID) (views []view, broken []prefect1.FlowRun, err error) {
+	read := time.Now()
+	runs, err := a.api.FlowRuns(ctx, ids, read)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, run := range runs {
+		if run.Err != nil {
+			broken = append(broken, run)
+			continue
+		}
+		views = append(views, view{run: run, stand: flowrun.Fold(run.History), place: a.c.Place, read: read})
+	}
+	return views, broken, a.look(ctx, views)
+}
+
+func (a *Agent) decide(ctx context.Context, views []view) []Offer {
+	var offers []Offer
+	for _, v := range views {
+		o, why := offer(v)
+		if why != "" {
+			a.c.Logger.DebugContext(ctx, "flow run not started now", slog.String("flow_run_id", string(v.run.ID)), slog.String("reason", string(why)))
+			continue
+		}
+		offers = append(offers, o)
+	}
+	return offers
+}
+
+// complain says once of each run that it cannot be read.
+func (a *Agent) complain(ctx context.Context, broken []prefect1.FlowRun) {
+	unreadable := make(map[flowrun.ID]bool, len(broken))
+	for _, run := range broken {
+		unreadable[run.ID] = true
+		if !a.unreadable[run.ID] {
+			a.c.Logger.ErrorContext(ctx, "flow run not readable, left alone", slog.String("flow_run_id", string(run.ID)), slog.Any("error", run.Err))
+		}
+	}
+	a.unreadable = unreadable
+}
+
+// look fetches what the place holds of those runs that somebody had before, in one
+// list each for Jobs and Pods.
+func (a *Agent) look(ctx context.Context, views []view) error {
+	var ids []string
+	byID := map[string]*view{}
+	for i := range views {
+		if v := &views[i]; needsLook(v.run, v.stand) {
+			ids = append(ids, string(v.run.ID))
+			byID[string(v.run.ID)] = v
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	selector := flowrun.LabelFlowRunID + " in (" + strings.Join(ids, ",") + ")"
+	jobs, err := a.cluster.Jobs(ctx, a.c.Namespace, selector)
+	if err != nil {
+		return err
+	}
+	pods, err := a.cluster.Pods(ctx, a.c.Namespace, selector)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if v := byID[j.Labels[flowrun.LabelFlowRunID]]; v != nil {
+			v.here.jobs = append(v.here.jobs, j)
+		}
+	}
+	for _, p := range pods {
+		if v := byID[p.Labels[flowrun.LabelFlowRunID]]; v != nil {
+			v.here.pods = append(v.here.pods, p)
+		}
+	}
+	return nil
+}
+
+// note keeps since when a Running run has been seen without any Job of it.
+func (a *Agent) note(views []view) {
+	now, seen := time.Now(), map[flowrun.ID]time.Time{}
+	for i := range views {
+		v := &views[i]
+		if v.run.Shown != flowrun.Running || len(v.here.jobs) > 0 {
+			continue
+		}
+		first, ok := a.firstSeen[v.run.ID]
+		if !ok {
+			first = now
+		}
+		seen[v.run.ID] = first
+		v.unseen = now.Sub(first)
+	}
+	a.firstSeen = seen
+}
+
+const errorPause = 10 * time.Second
+
+// pollPause is 0.25, 0.5, then 1 s and up to the configured bound while nothing
+// is found, and nothing at all while the queue may hold more.
+func pollPause(idle int, full bool, bound time.Duration) time.Duration {
+	if full {
+		return 0
+	}
+	pause := 250 * time.Millisecond << min(idle, 6)
+	return min(pause, bound)
+}
+
+// jitter spreads the polls of replicas.
+func jitter(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Float64()*0.1*float64(d)) //nolint:gosec // spreading load needs no secrecy
+}
+
+// pause waits; it is false if ctx ended first. A poke ends it early.
+func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-a.c.Poke:
+	}
+	return ctx.Err() == nil
+}

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/prefect-kube/prefect-kube/internal/dispatch"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+)
+
+// The reference's own words (prefect/agent/agent.py of 0.11.0 to 1.4.1).
+const (
+	messageSubmitted = "Submitted for execution"
+	messageJob       = "Submitted for execution: Job %s"
+)
+
+// launcher is what dispatch needs to know of Prefect 0.x and 1.x.
+type launcher struct {
+	a   *Agent
+	job jobspec.Settings
+}
+
+// Build makes the Job of an offer.
+func (l *launcher) Build(_ context.Context, o Offer) (*batchv1.Job, error) {
+	run := o.Run
+	return jobspec.Job(jobspec.FlowRun{
+		ID: run.ID, Name: run.Name, FlowID: run.Flow.ID, FlowName: run.Flow.Name, CoreVersion: run.Flow.CoreVersion,
+		RunConfig: run.RunConfig, Environment: run.Flow.Environment, Storage: run.Flow.Storage,
+	}, l.job, o.Attempt)
+}
+
+// Refresh reads offers again.
+func (l *launcher) Refresh(ctx context.Context, offers []Offer) ([]Offer, error) {
+	return l.a.refresh(ctx, offers)
+}
+
+// Claim writes Submitted for all of them in one call, each with our mark.
+func (l *launcher) Claim(ctx context.Context, offers []Offer, jobs []string) error {
+	writes := make([]flowrun.Write, len(offers))
+	for i, o := range offers {
+		job := jobs[i]
+		if job == "" { // not buildable: it is claimed and failed, so that a person sees why
+			job = flowrun.JobName("", o.ID, o.Attempt)
+		}
+		writes[i] = flowrun.Write{
+			FlowRunID: o.ID, Version: o.Run.Version, Type: flowrun.Submitted, Message: messageSubmitted, Inner: o.Run.State.Data,
+			Mark: flowrun.Mark{
+				Kind: flowrun.Claim, Agent: l.a.c.ID, Place: l.a.c.Place, Namespace: l.a.c.Namespace, Job: job, On: o.Run.Scheduled,
+			},
+		}
+	}
+	return l.a.api.SetStates(ctx, writes)
+}
+
+// Verify reads whose claim counts. A run that is missing in the answer is not ours.
+func (l *launcher) Verify(ctx context.Context, offers []Offer) (map[flowrun.ID]bool, error) {
+	snapshots, err := l.a.api.Snapshots(ctx, ids(offers))
+	if err != nil {
+		return nil, err
+	}
+	holds := make(map[flowrun.ID]bool, len(offers))
+	for _, o := range offers {
+		if s, ok := snapshots[o.ID]; ok {
+			holds[o.ID] = flowrun.Fold(s.History).Holds(l.a.c.ID, o.Run.Scheduled)
+		}
+	}
+	return holds, nil
+}
+
+// Report writes the run log line of each start, and fails the runs that could not
+// be started. Log lines are best effort (D-19).
+func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run]) {
+	var logs []flowrun.Log
+	var aborted []dispatch.Outcome[Run]
+	for _, o := range outcomes {
+		line := flowrun.Log{FlowRunID: o.Offer.ID, Name: l.a.c.Name, Level: flowrun.LevelInfo, Message: fmt.Sprintf(messageJob, o.Job)}
+		if o.Phase == dispatch.Aborted {
+			aborted = append(aborted, o)
+			line.Level, line.Message = flowrun.LevelError, o.Err.Error()
+		}
+		logs = append(logs, line)
+	}
+	if l.a.c.SendLogs {
+		if err := l.a.api.WriteLogs(ctx, logs); err != nil {
+			l.a.c.Logger.WarnContext(ctx, "run log lines not written", slog.Any("error", err))
+		}
+	}
+	l.fail(ctx, aborted)
+}
+
+// fail tries for as long as the context lasts, a bounded time: a run that is
+// claimed and not failed would wait for ever.
+func (l *launcher) fail(ctx context.Context, aborted []dispatch.Outcome[Run]) {
+	for pause := time.Second; len(aborted) > 0; pause = min(2*pause, errorPause) {
+		rest, err := l.failOnce(ctx, aborted)
+		if err == nil {
+			return
+		}
+		aborted = rest
+		l.a.c.Logger.ErrorContext(ctx, "failed starts not reported, trying again", slog.Any("error", err))
+		if !l.a.pause(ctx, pause) || pause >= errorPause {
+			return
+		}
+	}
+}
+
+// failOnce reads right before it writes, and leaves alone what is no longer ours.
+// It returns those that could not be told.
+func (l *launcher) failOnce(ctx context.Context, aborted []dispatch.Outcome[Run]) ([]dispatch.Outcome[Run], error) {
+	offers := make([]Offer, len(aborted))
+	for i, o := range aborted {
+		offers[i] = o.Offer
+	}
+	snapshots, err := l.a.api.Snapshots(ctx, ids(offers))
+	if err != nil {
+		return aborted, err
+	}
+	var left []dispatch.Outcome[Run]
+	var errs []error
+	for _, o := range aborted {
+		write, ok := l.verdict(o, snapshots[o.Offer.ID])
+		if !ok {
+			continue
+		}
+		if err := l.a.api.SetStates(ctx, []flowrun.Write{write}); err != nil {
+			left, errs = append(left, o), append(errs, err)
+		}
+	}
+	return left, errors.Join(errs...)
+}
+
+// verdict is the Failed state of a start that did not work. It names the state it
+// was decided on, so that it is void once that state no longer counts.
+func (l *launcher) verdict(o dispatch.Outcome[Run], s flowrun.Snapshot) (flowrun.Write, bool) {
+	stand := flowrun.Fold(s.History)
+	counting := stand.Counting
+	ours := stand.Holds(l.a.c.ID, o.Offer.Run.Scheduled)
+	if !o.Offer.NeedsClaim {
+		ours = counting.State.Type == flowrun.Running
+	}
+	return flowrun.Write{
+		FlowRunID: o.Offer.ID, Version: s.Version, Type: flowrun.Failed, Message: o.Err.Error(),
+		Mark: flowrun.Mark{
+			Kind: flowrun.Verdict, Agent: l.a.c.ID, Place: l.a.c.Place, On: counting.Version, OnType: counting.State.Type,
+		},
+	}, ours
+}
+
+func ids(offers []Offer) []flowrun.ID {
+	out := make([]flowrun.ID, len(offers))
+	for i, o := range offers {
+		out[i] = o.ID
+	}
+	return out
+}

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+)
+
+func row(version int, t flowrun.StateType) flowrun.Row {
+	return flowrun.Row{Version: version, State: flowrun.State{Type: t}}
+}
+
+func claimRow(version int, place string) flowrun.Row {
+	r := row(version, flowrun.Submitted)
+	r.State.Mark = flowrun.Mark{Kind: flowrun.Claim, Agent: "x", Place: place, Job: "j", On: version - 1}
+	return r
+}
+
+func job(uid string, minute int, done bool) batchv1.Job {
+	j := batchv1.Job{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid), CreationTimestamp: metav1.Unix(int64(minute)*60, 0)}}
+	if done {
+		j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
+	}
+	return j
+}
+
+func pod(phase corev1.PodPhase) corev1.Pod { return corev1.Pod{Status: corev1.PodStatus{Phase: phase}} }
+
+func TestOffer(t *testing.T) {
+	t.Parallel()
+	retry := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "here"), row(3, flowrun.Running)}
+	elsewhere := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "there"), row(3, flowrun.Running)}
+	unclaimed := []flowrun.Row{row(1, flowrun.Scheduled), row(2, flowrun.Submitted), row(3, flowrun.Running)}
+	rerun := append(retry, row(4, flowrun.Failed), row(5, flowrun.Scheduled))
+	for _, tt := range []struct {
+		name    string
+		shown   flowrun.StateType
+		history []flowrun.Row
+		jobs    []batchv1.Job
+		pods    []corev1.Pod
+		unseen  time.Duration
+		attempt string
+		claim   bool
+		skip    skip
+	}{
+		{name: "fresh", shown: flowrun.Scheduled, history: retry[:1], attempt: "v1", claim: true},
+		{name: "a rerun is a new attempt", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{job("a", 1, true)}, attempt: "v5", claim: true},
+		{name: "a rerun waits for the old pod", shown: flowrun.Scheduled, history: rerun, pods: []corev1.Pod{pod(corev1.PodRunning)}, skip: skipLivePod},
+		{name: "a late claim hides Running", shown: flowrun.Submitted, history: append(retry, claimRow(4, "here")), skip: skipCovered},
+		{name: "retry keys on the newest job", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true), job("b", 2, true)}, attempt: "b"},
+		{name: "retry waits for its process", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, false)}, skip: skipLiveJob},
+		{name: "retry waits for its pod", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true)}, pods: []corev1.Pod{pod(corev1.PodPending)}, skip: skipLivePod},
+		{name: "ended pods are no obstacle", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true)}, pods: []corev1.Pod{pod(corev1.PodSucceeded), pod(corev1.PodFailed)}, attempt: "a"},
+		{name: "retry of another place", shown: flowrun.Running, history: elsewhere, jobs: []batchv1.Job{job("a", 1, true)}, skip: skipElsewhere},
+		{name: "unclaimed, a job is here", shown: flowrun.Running, history: unclaimed, jobs: []batchv1.Job{job("a", 1, true)}, attempt: "a"},
+		{name: "unclaimed, no job is here", shown: flowrun.Running, history: unclaimed, unseen: time.Hour, skip: skipElsewhere},
+		{name: "held here, no job yet", shown: flowrun.Running, history: retry, unseen: flowrun.Fence - 1, skip: skipYoung},
+		{name: "held here, no job for a whole fence", shown: flowrun.Running, history: retry, unseen: flowrun.Fence, attempt: "none"},
+		{name: "paused", shown: flowrun.Paused, history: []flowrun.Row{row(1, flowrun.Paused)}, skip: skipState},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", Shown: tt.shown, History: tt.history}}
+			stand := flowrun.Fold(tt.history)
+			o, why := offer(view{run: run, stand: stand, place: "here", here: objects{tt.jobs, tt.pods}, unseen: tt.unseen})
+			if diff := cmp.Diff([]any{tt.attempt, tt.claim, tt.skip}, []any{o.Attempt, o.NeedsClaim, why}); diff != "" {
+				t.Errorf("attempt, claim, skip (-want +got):\n%s", diff)
+			}
+			if looks, want := needsLook(run, stand), tt.name != "fresh" && tt.name != "paused"; tt.shown == flowrun.Scheduled && looks != want {
+				t.Errorf("the cluster is asked: %v, want %v", looks, want)
+			}
+		})
+	}
+}
+
+func TestPollPause(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		idle int
+		full bool
+		want time.Duration
+	}{
+		{0, false, 250 * time.Millisecond},
+		{1, false, 500 * time.Millisecond},
+		{2, false, time.Second},
+		{50, false, time.Second},
+		{0, true, 0},
+	} {
+		if got := pollPause(tt.idle, tt.full, time.Second); got != tt.want {
+			t.Errorf("pollPause(%d, %v) is %v, want %v", tt.idle, tt.full, got, tt.want)
+		}
+	}
+}

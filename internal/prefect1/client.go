@@ -1,0 +1,234 @@
+// Package prefect1 speaks the GraphQL protocol of Prefect 0.x and 1.x: agent
+// registration, the queue, flow run metadata with history, states and run logs.
+// It knows how a request and an answer look on the wire and which input types a
+// server has. It decides nothing about flow runs and knows no Kubernetes.
+package prefect1
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+)
+
+// maxAnswer bounds what is read of one answer. A poll of 25 runs with their
+// histories is a few hundred KiB.
+const maxAnswer = 32 << 20
+
+// Version0 and Version1 are the values of X-PREFECT-CORE-VERSION: the two
+// releases of the Python agent whose protocol is spoken, chosen by the form of
+// the command line.
+const (
+	Version0 = "0.11.0"
+	Version1 = "1.4.1"
+)
+
+// Options are the fixed facts of a connection.
+type Options struct {
+	// API is the address as configured, e.g. http://localhost:4200.
+	API string
+	// CoreVersion is Version0 or Version1.
+	CoreVersion string
+	// Cloud is set when the backend is Prefect Cloud, where every call needs a credential.
+	Cloud bool
+	// Credential gives the token or API key of the moment; empty means none.
+	Credential func() (string, error)
+	// TenantID is the configured tenant; empty means that the server is asked.
+	TenantID string
+	// HTTP sends the requests.
+	HTTP *http.Client
+	// Logger gets one line for each decision about the server's dialect.
+	Logger *slog.Logger
+}
+
+// Client is a connection to one Prefect API. Its methods are safe for concurrent use.
+type Client struct {
+	o        Options
+	endpoint string
+	session  atomic.Pointer[session]
+}
+
+// session is what start-up found out. It is replaced as a whole.
+type session struct {
+	agentID  string
+	tenantID string
+	dialect  dialect
+	// settled says that the dialect was read from the server, so that no
+	// validation error may change it any more.
+	settled bool
+}
+
+// New makes a client. It opens no connection. The error names the part of the
+// address that cannot be used.
+func New(o Options) (*Client, error) {
+	endpoint, err := Endpoint(o.API, o.CoreVersion)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{o: o, endpoint: endpoint}
+	c.session.Store(&session{tenantID: o.TenantID, dialect: defaultDialect(o.CoreVersion)})
+	return c, nil
+}
+
+// Endpoint is the URL that requests go to: the address as given for 1.4.1
+// (client/client.py posts to cloud.api), with /graphql/alpha behind it for 0.11.0
+// (config.toml, cloud.graphql).
+func Endpoint(api, coreVersion string) (string, error) {
+	u, err := url.Parse(api)
+	if err != nil {
+		return "", fmt.Errorf("api address %q: %w", api, err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return "", fmt.Errorf("api address %q: want http:// or https:// and a host, such as http://localhost:4200", api)
+	}
+	endpoint := strings.TrimRight(api, "/")
+	if coreVersion == Version0 {
+		endpoint += "/graphql/alpha"
+	}
+	return endpoint, nil
+}
+
+// API is the address as configured.
+func (c *Client) API() string { return c.o.API }
+
+// AgentID is the id that the server gave at registration, empty if it gives none.
+func (c *Client) AgentID() string { return c.session.Load().agentID }
+
+// TenantID is the tenant in use, empty where the server knows none.
+func (c *Client) TenantID() string { return c.session.Load().tenantID }
+
+type request struct {
+	Query     string `json:"query"`
+	Variables string `json:"variables"`
+}
+
+type answer struct {
+	Data   json.RawMessage `json:"data"`
+	Errors []errorItem     `json:"errors"`
+}
+
+// call sends one operation and decodes data into out. Variables travel as a
+// string that holds JSON, as the Python client sends them. Data is decoded even
+// when the answer carries errors, since servers may send both.
+func (c *Client) call(ctx context.Context, query string, variables, out any) error {
+	vars, err := json.Marshal(variables)
+	if err != nil {
+		return fmt.Errorf("encode variables: %w", err)
+	}
+	body, err := json.Marshal(request{Query: query, Variables: string(vars)})
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	data, err := c.post(ctx, body)
+	if err != nil {
+		return err
+	}
+	return decode(data, out)
+}
+
+func decode(data []byte, out any) error {
+	var a answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return &MalformedError{Excerpt: excerpt(data), Err: err}
+	}
+	if len(a.Data) > 0 && out != nil {
+		if err := json.Unmarshal(a.Data, out); err != nil {
+			return errors.Join(asError(a.Errors), &MalformedError{Excerpt: excerpt(a.Data), Err: err})
+		}
+	}
+	if err := asError(a.Errors); err != nil {
+		return err
+	}
+	if len(a.Data) == 0 || string(a.Data) == "null" {
+		return &MalformedError{Excerpt: excerpt(data), Err: errors.New("no data in the answer")}
+	}
+	return nil
+}
+
+func (c *Client) post(ctx context.Context, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.headers(req.Header); err != nil {
+		return nil, err
+	}
+	resp, err := c.o.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	data, err := retryhttp.ReadAll(resp, maxAnswer)
+	if err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", c.endpoint, err)
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		return nil, statusError(resp, data)
+	}
+	return data, nil
+}
+
+func (c *Client) headers(h http.Header) error {
+	h.Set("Content-Type", "application/json")
+	h["X-PREFECT-CORE-VERSION"] = []string{c.o.CoreVersion}
+	s := c.session.Load()
+	if s.agentID != "" {
+		h["X-PREFECT-AGENT-ID"] = []string{s.agentID}
+	}
+	credential, err := c.credential()
+	if err != nil || credential == "" {
+		return err
+	}
+	h.Set("Authorization", "Bearer "+credential)
+	if c.o.CoreVersion == Version1 && s.tenantID != "" {
+		h["X-PREFECT-TENANT-ID"] = []string{s.tenantID}
+	}
+	return nil
+}
+
+func (c *Client) credential() (string, error) {
+	if c.o.Credential == nil {
+		return "", nil
+	}
+	return c.o.Credential()
+}
+
+// repeat sends an operation that may be sent again: on API_ERROR, which Prefect
+// Cloud answers when it is busy, up to six times, as 0.12.0 and later do.
+func (c *Client) repeat(ctx context.Context, query string, variables, out any) error {
+	pause := 250 * time.Millisecond
+	for tries := 0; ; tries++ {
+		err := c.call(ctx, query, variables, out)
+		var gql *GraphQLError
+		if err == nil || !errors.As(err, &gql) || !gql.Temporary() || tries == 6 {
+			return err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		pause *= 2
+	}
+}
+
+// once sends an operation that must not be sent twice: state writes. After an
+// unknown answer the caller reads the history.
+func (c *Client) once(ctx context.Context, query string, variables, out any) error {
+	return c.call(retryhttp.Once(ctx), query, variables, out)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

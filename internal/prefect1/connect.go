@@ -1,0 +1,185 @@
+package prefect1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Registration is what the agent tells the server about itself.
+type Registration struct {
+	Name     string
+	Labels   []string
+	ConfigID string
+}
+
+// ErrScope means that a token of Prefect 0.x has another scope than RUNNER.
+var ErrScope = errors.New("the token does not have the RUNNER scope; create one with `prefect auth create-token -n agent -r RUNNER`")
+
+// ErrNoTenant means that the server has no tenant yet.
+var ErrNoTenant = errors.New("the Prefect server has no tenants; create one with `prefect server create-tenant --name default`")
+
+// ErrTokenAsKey means that a token of Prefect 0.x was given as API key.
+var ErrTokenAsKey = errors.New("an API token was used as an API key; tokens have no tenant, use an API key (--key)")
+
+// ErrNoAgentID means that the server accepted the registration without giving an id.
+var ErrNoAgentID = errors.New("registration: the server gave no agent id")
+
+// Connect goes through the start of the Python agent of this version once:
+// credential, tenant, registration, hello. It may be called again after an
+// error; what was found out stays.
+func (c *Client) Connect(ctx context.Context, r Registration) error {
+	if err := c.findDialect(ctx); err != nil {
+		return fmt.Errorf("connect to %s: %w", c.o.API, err)
+	}
+	steps := []func(context.Context, Registration) error{c.checkScope, c.findTenant, c.register, c.hello}
+	for _, step := range steps {
+		if err := step(ctx, r); err != nil {
+			return fmt.Errorf("connect to %s: %w", c.o.API, err)
+		}
+	}
+	return nil
+}
+
+func (c *Client) update(change func(*session)) {
+	for {
+		old := c.session.Load()
+		next := *old
+		change(&next)
+		if c.session.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
+func (c *Client) findDialect(ctx context.Context) error {
+	if c.session.Load().settled {
+		return nil
+	}
+	d, ok, err := c.introspect(ctx)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		c.o.Logger.DebugContext(ctx, "schema not readable, assuming the server of this command's time", slog.String("component", "prefect"))
+		return nil
+	}
+	c.update(func(s *session) { s.dialect, s.settled = d, true })
+	return nil
+}
+
+// checkScope is done by 0.11.0 on Cloud only (agent/agent.py, _verify_token).
+func (c *Client) checkScope(ctx context.Context, _ Registration) error {
+	if !c.o.Cloud || c.o.CoreVersion != Version0 {
+		return nil
+	}
+	var out struct {
+		AuthInfo struct {
+			Scope string `json:"api_token_scope"`
+		} `json:"auth_info"`
+	}
+	if err := c.repeat(ctx, `query { auth_info { api_token_scope } }`, nil, &out); err != nil {
+		return err
+	}
+	if out.AuthInfo.Scope != "RUNNER" {
+		return ErrScope
+	}
+	return nil
+}
+
+func (c *Client) findTenant(ctx context.Context, _ Registration) error {
+	s := c.session.Load()
+	if s.tenantID != "" || !s.dialect.tenants {
+		return nil
+	}
+	if c.o.Cloud {
+		return c.tenantOfKey(ctx)
+	}
+	var out struct {
+		Tenant []struct {
+			ID string `json:"id"`
+		} `json:"tenant"`
+	}
+	if err := c.repeat(ctx, `query { tenant { id } }`, nil, &out); err != nil {
+		return c.learn(ctx, err)
+	}
+	if len(out.Tenant) == 0 {
+		return ErrNoTenant
+	}
+	c.update(func(s *session) { s.tenantID = out.Tenant[0].ID })
+	return nil
+}
+
+func (c *Client) tenantOfKey(ctx context.Context) error {
+	if c.o.CoreVersion == Version0 {
+		return nil // a token implies its tenant
+	}
+	var out struct {
+		AuthInfo struct {
+			TenantID string `json:"tenant_id"`
+		} `json:"auth_info"`
+	}
+	if err := c.repeat(ctx, `query { auth_info { tenant_id } }`, nil, &out); err != nil {
+		return err
+	}
+	if out.AuthInfo.TenantID == "" {
+		return ErrTokenAsKey
+	}
+	c.update(func(s *session) { s.tenantID = out.AuthInfo.TenantID })
+	return nil
+}
+
+// register follows the two releases: 0.11.0 registers on Cloud only, 1.4.1 always.
+func (c *Client) register(ctx context.Context, r Registration) error {
+	s := c.session.Load()
+	if s.agentID != "" || (c.o.CoreVersion == Version0 && !c.o.Cloud) {
+		return nil
+	}
+	labels := r.Labels
+	if labels == nil {
+		labels = []string{}
+	}
+	input := map[string]any{"type": "KubernetesAgent", "name": r.Name, "labels": labels}
+	if c.o.CoreVersion == Version1 {
+		input["tenant_id"], input["agent_config_id"] = nullable(s.tenantID), nullable(r.ConfigID)
+	}
+	var out struct {
+		RegisterAgent struct {
+			ID string `json:"id"`
+		} `json:"register_agent"`
+	}
+	const query = `mutation($input: register_agent_input!) { register_agent(input: $input) { id } }`
+	if err := c.repeat(ctx, query, vars(input), &out); err != nil {
+		return c.unregistrable(ctx, err)
+	}
+	if out.RegisterAgent.ID == "" {
+		return ErrNoAgentID
+	}
+	c.update(func(s *session) { s.agentID = out.RegisterAgent.ID })
+	return nil
+}
+
+// unregistrable lets a 1.4.1 command line work with the server inside 0.11.0,
+// whose schema has no register_agent at all.
+func (c *Client) unregistrable(ctx context.Context, err error) error {
+	var gql *GraphQLError
+	if s := c.session.Load(); errors.As(err, &gql) && gql.Invalid() && s.settled && !s.dialect.tenants {
+		c.o.Logger.DebugContext(ctx, "server has no agent registration", slog.String("component", "prefect"))
+		return nil
+	}
+	return c.learn(ctx, err)
+}
+
+func (c *Client) hello(ctx context.Context, _ Registration) error {
+	return c.repeat(ctx, `query { hello }`, nil, nil)
+}
+
+func vars(input any) map[string]any { return map[string]any{"input": input} }
+
+func nullable(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}

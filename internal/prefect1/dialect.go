@@ -1,0 +1,101 @@
+package prefect1
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+)
+
+// dialect is what a server's schema has. The server inside prefect 0.11.0 and
+// the server of 2020 to 2023 refuse input fields they do not know.
+type dialect struct {
+	tenants     bool // get_runs_in_queue takes tenant_id
+	runConfig   bool // flow_run.run_config
+	coreVersion bool // flow.core_version
+	environment bool // flow.environment
+	history     bool // flow_run.states
+}
+
+// defaultDialect is what the server of that time has; it holds where the server
+// refuses introspection.
+func defaultDialect(coreVersion string) dialect {
+	d := dialect{environment: true, history: true}
+	if coreVersion == Version1 {
+		d.tenants, d.runConfig, d.coreVersion = true, true, true
+	}
+	return d
+}
+
+const introspection = `query {
+  queue: __type(name: "get_runs_in_queue_input") { inputFields { name } }
+  run: __type(name: "flow_run") { fields { name } }
+  flow: __type(name: "flow") { fields { name } }
+}`
+
+type named struct {
+	Name string `json:"name"`
+}
+
+type typeFields struct {
+	Fields      []named `json:"fields"`
+	InputFields []named `json:"inputFields"`
+}
+
+func (t typeFields) has(name string) bool {
+	for _, f := range append(t.Fields, t.InputFields...) {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// introspect reads the dialect from the schema. ok is false where the server
+// refuses or answers nothing useful; err is set only when nothing was answered.
+func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error) {
+	var out struct{ Queue, Run, Flow *typeFields }
+	err = c.call(ctx, introspection, nil, &out)
+	var gql *GraphQLError
+	var status *retryhttp.StatusError
+	var malformed *MalformedError
+	if errors.As(err, &gql) || errors.As(err, &malformed) || (errors.As(err, &status) && !status.Temporary()) {
+		return dialect{}, false, nil
+	}
+	if err != nil {
+		return dialect{}, false, err
+	}
+	if out.Queue == nil || out.Run == nil || out.Flow == nil {
+		return dialect{}, false, nil
+	}
+	return dialect{
+		tenants:     out.Queue.has("tenant_id"),
+		runConfig:   out.Run.has("run_config"),
+		coreVersion: out.Flow.has("core_version"),
+		environment: out.Flow.has("environment"),
+		history:     out.Run.has("states"),
+	}, true, nil
+}
+
+// learn switches to the other server's dialect when a document was refused and
+// the schema could not be read: the first refusal decides, and it does so once.
+func (c *Client) learn(ctx context.Context, err error) error {
+	var gql *GraphQLError
+	s := c.session.Load()
+	if s.settled || !errors.As(err, &gql) || !gql.Invalid() {
+		return err
+	}
+	next := *s
+	next.settled = true
+	other := Version0
+	if !s.dialect.tenants {
+		other = Version1
+	}
+	next.dialect = defaultDialect(other)
+	if c.session.CompareAndSwap(s, &next) {
+		c.o.Logger.WarnContext(ctx, "server refused the document, trying the other server generation",
+			slog.Bool("tenants", next.dialect.tenants), slog.Any("error", err))
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package prefect1
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+)
+
+type errorItem struct {
+	Message    string `json:"message"`
+	Extensions struct {
+		Code string `json:"code"`
+	} `json:"extensions"`
+}
+
+// The error codes that clients of Prefect act on.
+const (
+	codeUnauthenticated = "UNAUTHENTICATED"
+	codeVersionLocking  = "VERSION_LOCKING_ERROR"
+	codeAPIError        = "API_ERROR"
+)
+
+// GraphQLError is an answer that carries errors.
+type GraphQLError struct {
+	// Status is the HTTP status: 200 when the operation was executed, 400 when
+	// the document or its variables were refused.
+	Status int
+	items  []errorItem
+}
+
+func (e *GraphQLError) Error() string {
+	texts := make([]string, len(e.items))
+	for i, item := range e.items {
+		texts[i] = item.Message
+		if item.Extensions.Code != "" {
+			texts[i] = item.Extensions.Code + ": " + item.Message
+		}
+	}
+	return "prefect api: " + sanitize(strings.Join(texts, "; "))
+}
+
+// Temporary reports whether the server asked for the same request again.
+func (e *GraphQLError) Temporary() bool { return e.has(codeAPIError) }
+
+// Unauthenticated reports whether the credential was refused.
+func (e *GraphQLError) Unauthenticated() bool { return e.has(codeUnauthenticated) }
+
+// VersionLocked reports whether the run has moved on since it was read.
+func (e *GraphQLError) VersionLocked() bool { return e.has(codeVersionLocking) }
+
+// Invalid reports whether the server did not execute the document at all, since
+// its schema has other fields.
+func (e *GraphQLError) Invalid() bool { return e.Status == http.StatusBadRequest }
+
+// has accepts the code in either place, as the Python client does by searching
+// the whole error text.
+func (e *GraphQLError) has(code string) bool {
+	for _, item := range e.items {
+		if item.Extensions.Code == code || item.Message == code {
+			return true
+		}
+	}
+	return false
+}
+
+func asError(items []errorItem) error {
+	if len(items) == 0 {
+		return nil
+	}
+	return &GraphQLError{Status: http.StatusOK, items: items}
+}
+
+// statusError is an answer with a status of 400 or more: a *GraphQLError if it
+// carries GraphQL errors, otherwise a *retryhttp.StatusError with the mend.
+func statusError(resp *http.Response, data []byte) error {
+	var a answer
+	if json.Unmarshal(data, &a) == nil && len(a.Errors) > 0 {
+		return &GraphQLError{Status: resp.StatusCode, items: a.Errors}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	err := retryhttp.Check(resp)
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("prefect api refuses the credential; check the API key or token (--key, --token): %w", err)
+	case http.StatusNotFound:
+		return fmt.Errorf("no prefect api at this address; check --api or PREFECT__CLOUD__API: %w", err)
+	}
+	return fmt.Errorf("prefect api: %w", err)
+}
+
+// MalformedError is an answer that is not what the protocol promises.
+type MalformedError struct {
+	Excerpt string
+	Err     error
+}
+
+func (e *MalformedError) Error() string {
+	text := "prefect api: malformed answer: " + sanitize(e.Err.Error())
+	if strings.HasPrefix(strings.TrimSpace(e.Excerpt), "<") {
+		text += "; this looks like a web page, check the address (--api, PREFECT__CLOUD__API)"
+	}
+	return text + ": " + e.Excerpt
+}
+
+func (e *MalformedError) Unwrap() error { return e.Err }
+
+// excerpt is the beginning of a foreign text, fit for a terminal.
+func excerpt(data []byte) string {
+	const most = 200
+	if len(data) > most {
+		return sanitize(string(data[:most])) + "..."
+	}
+	return sanitize(string(data))
+}
+
+// sanitize keeps a foreign text on one line and without control characters.
+func sanitize(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' || r == '\t' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// RefusedError says which states of one call were not taken, and why.
+type RefusedError struct {
+	// Queued holds the ids whose state the server put into a queue instead.
+	Queued []string
+	// Refused maps ids to the server's message.
+	Refused map[string]string
+}
+
+func (e *RefusedError) Error() string {
+	parts := make([]string, 0, len(e.Refused)+1)
+	for id, message := range e.Refused {
+		parts = append(parts, id+": "+sanitize(message))
+	}
+	slices.Sort(parts)
+	if len(e.Queued) > 0 {
+		parts = append(parts, "queued by the server: "+strings.Join(e.Queued, ", "))
+	}
+	return "set states: " + strings.Join(parts, "; ")
+}

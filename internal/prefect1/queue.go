@@ -1,0 +1,264 @@
+package prefect1
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+// historyRows is how many of the newest states are read with a run. Where no
+// Scheduled is among them, a second read asks for moreRows.
+const (
+	historyRows = 20
+	moreRows    = 500
+)
+
+// retryGrace keeps task runs out that their own flow process is about to run:
+// the agent of every release asks for those due for three seconds (agent/agent.py).
+const retryGrace = 3 * time.Second
+
+// layout is Python's isoformat with microseconds and offset.
+const layout = "2006-01-02T15:04:05.000000-07:00"
+
+// RunsInQueue asks which flow runs with these labels may be started until the
+// given time. The server returns at most 25 and marks nothing.
+func (c *Client) RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error) {
+	if labels == nil {
+		labels = []string{}
+	}
+	input := map[string]any{"before": before.UTC().Format(layout), "labels": labels}
+	if s := c.session.Load(); s.dialect.tenants {
+		input["tenant_id"] = nullable(s.tenantID)
+	}
+	var out struct {
+		Queue *struct {
+			IDs []flowrun.ID `json:"flow_run_ids"`
+		} `json:"get_runs_in_queue"`
+	}
+	const query = `mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }`
+	if err := c.repeat(ctx, query, vars(input), &out); err != nil {
+		return nil, fmt.Errorf("query the queue: %w", c.learn(ctx, err))
+	}
+	if out.Queue == nil {
+		return nil, fmt.Errorf("query the queue: %w", &MalformedError{Err: fmt.Errorf("get_runs_in_queue missing")})
+	}
+	return out.Queue.IDs, nil
+}
+
+// FlowRun is a flow run as an agent needs it.
+type FlowRun struct {
+	flowrun.Snapshot
+	// State is the state shown.
+	State flowrun.State
+	Name  string
+	Flow  Flow
+	// RunConfig is null or missing for flows that have an environment instead.
+	RunConfig json.RawMessage
+	// Err says why this run cannot be read; the other fields may be empty then.
+	Err error
+}
+
+// Flow is the flow of a run. Environment and Storage are as they travel.
+type Flow struct {
+	ID          string          `json:"id"`
+	Name        string          `json:"name"`
+	CoreVersion string          `json:"core_version"`
+	Environment json.RawMessage `json:"environment"`
+	Storage     json.RawMessage `json:"storage"`
+}
+
+type wireRow struct {
+	Version int             `json:"version"`
+	State   json.RawMessage `json:"serialized_state"`
+}
+
+type wireRun struct {
+	ID        flowrun.ID      `json:"id"`
+	Version   int             `json:"version"`
+	Shown     string          `json:"state"`
+	State     json.RawMessage `json:"serialized_state"`
+	Name      string          `json:"name"`
+	RunConfig json.RawMessage `json:"run_config"`
+	Flow      Flow            `json:"flow"`
+	States    []wireRow       `json:"states"`
+}
+
+// FlowRuns reads those of the given runs that may be started: Scheduled ones and
+// Running ones with a task run that has been due for three seconds. A run that
+// cannot be read comes back with its Err set.
+func (c *Client) FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) ([]FlowRun, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	due := quote(now.Add(-retryGrace).UTC().Format(layout))
+	where := fmt.Sprintf(`{ id: { _in: [%s] }, _or: [{ state: { _eq: "Scheduled" } }, { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %s } } }] }`,
+		quoteIDs(ids), due)
+	runs, err := c.readRuns(ctx, where, c.session.Load().dialect.runFields(), historyRows)
+	if err != nil {
+		return nil, fmt.Errorf("query flow runs: %w", c.learn(ctx, err))
+	}
+	return runs, c.deepen(ctx, runs)
+}
+
+// Snapshots reads state and history of the given runs, whatever their state.
+// Runs that do not exist or cannot be read are missing in the answer.
+func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.ID]flowrun.Snapshot, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	runs, err := c.snapshots(ctx, ids, historyRows)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.deepen(ctx, runs); err != nil {
+		return nil, err
+	}
+	out := make(map[flowrun.ID]flowrun.Snapshot, len(runs))
+	for _, run := range runs {
+		if run.Err == nil {
+			out[run.ID] = run.Snapshot
+		}
+	}
+	return out, nil
+}
+
+func (c *Client) snapshots(ctx context.Context, ids []flowrun.ID, rows int) ([]FlowRun, error) {
+	runs, err := c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), "", rows)
+	if err != nil {
+		return nil, fmt.Errorf("query histories: %w", c.learn(ctx, err))
+	}
+	return runs, nil
+}
+
+// deepen reads more of a history in whose newest rows no Scheduled is found, since
+// a fold needs the row that the attempt rests on.
+func (c *Client) deepen(ctx context.Context, runs []FlowRun) error {
+	var short []flowrun.ID
+	for _, run := range runs {
+		if run.Err == nil && len(run.History) >= historyRows && flowrun.Fold(run.History).Scheduled == 0 {
+			short = append(short, run.ID)
+		}
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	deep, err := c.snapshots(ctx, short, moreRows)
+	if err != nil {
+		return err
+	}
+	byID := make(map[flowrun.ID]FlowRun, len(deep))
+	for _, run := range deep {
+		byID[run.ID] = run
+	}
+	for i := range runs {
+		if run, ok := byID[runs[i].ID]; ok {
+			runs[i].Snapshot, runs[i].State, runs[i].Err = run.Snapshot, run.State, run.Err
+		}
+	}
+	return nil
+}
+
+func (d dialect) runFields() string {
+	fields := "name flow { id name storage"
+	if d.environment {
+		fields += " environment"
+	}
+	if d.coreVersion {
+		fields += " core_version"
+	}
+	fields += " }"
+	if d.runConfig {
+		fields += " run_config"
+	}
+	return fields
+}
+
+func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) ([]FlowRun, error) {
+	d := c.session.Load().dialect
+	if d.history {
+		fields += fmt.Sprintf(" states(order_by: { version: desc }, limit: %d) { version serialized_state }", rows)
+	}
+	var out struct {
+		Runs []json.RawMessage `json:"flow_run"`
+	}
+	query := fmt.Sprintf(`query { flow_run(where: %s) { id version state serialized_state %s } }`, where, fields)
+	if err := c.repeat(ctx, query, nil, &out); err != nil {
+		return nil, err
+	}
+	runs := make([]FlowRun, 0, len(out.Runs))
+	for _, data := range out.Runs {
+		if run := parseRun(data, d.history); run.ID != "" {
+			runs = append(runs, run)
+		}
+	}
+	return runs, nil
+}
+
+// parseRun is tolerant per run: one that cannot be read must not hide the others
+// (D-28). A run without a readable id has the id "".
+func parseRun(data json.RawMessage, history bool) FlowRun {
+	var w wireRun
+	if err := json.Unmarshal(data, &w); err != nil {
+		var only struct {
+			ID flowrun.ID `json:"id"`
+		}
+		_ = json.Unmarshal(data, &only) //nolint:errcheck // an unreadable id stays empty
+		return FlowRun{Snapshot: flowrun.Snapshot{ID: only.ID}, Err: fmt.Errorf("flow run: %w", err)}
+	}
+	run := FlowRun{
+		Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version, Shown: flowrun.StateType(w.Shown)},
+		Name:     w.Name, Flow: w.Flow, RunConfig: w.RunConfig,
+	}
+	if run.State, run.Err = ParseState(w.State); run.Err != nil {
+		return run
+	}
+	if !history {
+		run.History = assumeHistory(w.Version, run.State)
+		return run
+	}
+	run.History, run.Err = parseRows(w.States)
+	return run
+}
+
+func parseRows(rows []wireRow) ([]flowrun.Row, error) {
+	history := make([]flowrun.Row, len(rows))
+	for i, row := range rows {
+		state, err := ParseState(row.State)
+		if err != nil {
+			return nil, fmt.Errorf("states[%d] (version %d): %w", i, row.Version, err)
+		}
+		history[i] = flowrun.Row{Version: row.Version, State: state}
+	}
+	return history, nil
+}
+
+// assumeHistory stands in where the server offers no history: the state shown is
+// all there is, and a claim rests on the Scheduled row that it names.
+func assumeHistory(version int, shown flowrun.State) []flowrun.Row {
+	history := []flowrun.Row{{Version: version, State: shown}}
+	if shown.Mark.Kind == flowrun.Claim {
+		history = append(history, flowrun.Row{Version: shown.Mark.On, State: flowrun.State{Type: flowrun.Scheduled}})
+	}
+	return history
+}
+
+// quote writes a GraphQL string. JSON's escapes are a subset of GraphQL's.
+func quote(text string) string {
+	data, err := json.Marshal(text)
+	if err != nil { // a string always encodes
+		return `""`
+	}
+	return string(data)
+}
+
+func quoteIDs(ids []flowrun.ID) string {
+	parts := make([]string, len(ids))
+	for i, id := range ids {
+		parts[i] = quote(string(id))
+	}
+	return strings.Join(parts, ", ")
+}

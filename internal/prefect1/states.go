@@ -1,0 +1,84 @@
+package prefect1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+const statusSuccess, statusQueued = "SUCCESS", "QUEUED"
+
+// SetStates writes states in one call, which is sent once. A nil error says that
+// the server took them all, but it is no evidence of what counts: another writer
+// may have been faster, so whoever needs to know reads the history. States that
+// the server refused or queued are named by a *RefusedError.
+func (c *Client) SetStates(ctx context.Context, writes []flowrun.Write) error {
+	if len(writes) == 0 {
+		return nil
+	}
+	states := make([]map[string]any, len(writes))
+	for i, w := range writes {
+		states[i] = map[string]any{
+			"flow_run_id": w.FlowRunID, "version": w.Version, "state": encodeState(w, c.o.CoreVersion),
+		}
+	}
+	var out struct {
+		Set *struct {
+			States []*struct {
+				ID      string `json:"id"`
+				Status  string `json:"status"`
+				Message string `json:"message"`
+			} `json:"states"`
+		} `json:"set_flow_run_states"`
+	}
+	const query = `mutation($input: set_flow_run_states_input!) { set_flow_run_states(input: $input) { states { id status message } } }`
+	err := c.once(ctx, query, vars(map[string]any{"states": states}), &out)
+	refused := &RefusedError{Refused: map[string]string{}}
+	if out.Set != nil {
+		for _, s := range out.Set.States {
+			switch {
+			case s == nil || s.Status == statusSuccess || s.Status == "":
+			case s.Status == statusQueued:
+				refused.Queued = append(refused.Queued, s.ID)
+			default:
+				refused.Refused[s.ID] = s.Message
+			}
+		}
+	}
+	if len(refused.Queued)+len(refused.Refused) > 0 {
+		err = errors.Join(err, refused)
+	}
+	if err != nil {
+		return fmt.Errorf("set flow run states: %w", err)
+	}
+	return nil
+}
+
+// WriteLogs writes run log lines in one call, sent once.
+func (c *Client) WriteLogs(ctx context.Context, logs []flowrun.Log) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	lines := make([]map[string]any, len(logs))
+	for i, l := range logs {
+		lines[i] = map[string]any{"flow_run_id": l.FlowRunID, "name": l.Name, "message": l.Message, "level": l.Level}
+		if !l.Time.IsZero() {
+			lines[i]["timestamp"] = l.Time.UTC().Format(layout)
+		}
+	}
+	var out struct {
+		Write *struct {
+			Success bool `json:"success"`
+		} `json:"write_run_logs"`
+	}
+	const query = `mutation($input: write_run_logs_input!) { write_run_logs(input: $input) { success } }`
+	if err := c.once(ctx, query, vars(map[string]any{"logs": lines}), &out); err != nil {
+		return fmt.Errorf("write run logs: %w", err)
+	}
+	if out.Write == nil || !out.Write.Success {
+		return errors.New("write run logs: the server answered without success")
+	}
+	return nil
+}
