@@ -1,0 +1,43 @@
+# README.md names the two commands that matter: `make demo` and `make test`.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO      ?= go
+TOOL    := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
+CLUSTER ?= prefect-kube
+
+.PHONY: demo build test unit e2e lint fuzz bench golden cluster-up cluster-down clean
+
+demo: build ## a real flow, registered by the real Prefect client, runs in a pod
+	cd testcluster && $(GO) run ./cmd/demo
+
+build: ## bin/prefect-kube, static, version stamped
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/prefect-kube ./cmd/prefect-kube
+
+test: ## everything; the summary says what could not run here and why
+	tools/test
+
+unit: ## the tests that need no cluster
+	tools/test unit
+
+e2e: ## real flows in real pods on a real cluster
+	tools/test e2e
+
+lint: ## golangci-lint, deadcode, tidy
+	tools/test lint
+
+fuzz: ## every fuzzer for FUZZTIME (default 30s)
+	tools/fuzz
+
+bench: build ## starts per second against a bare create loop
+	tools/bench
+
+golden: ## rewrite the golden files
+	$(GO) test ./internal/... ./cmd/... -run 'Golden|Job|Script' -update
+
+cluster-up: ## a real Kubernetes; the last line is to be pasted
+	cd testcluster && $(GO) run ./cmd/testcluster up --name $(CLUSTER)
+
+cluster-down:
+	cd testcluster && $(GO) run ./cmd/testcluster down --name $(CLUSTER)
+
+clean:
+	rm -rf bin
