@@ -1,0 +1,238 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/secret"
+)
+
+// agentDraft is an Agent while it is filled.
+type agentDraft struct {
+	Agent
+	// otherToken is cloud.auth_token, which the documentation of 0.11.0 promises as a fallback.
+	otherToken secret.Value
+	// secrets are the image pull secrets before they are split.
+	secrets string
+	// homeDir is where auth.toml lies.
+	homeDir string
+	// labelsByFlag is set when the labels come from the command line.
+	labelsByFlag bool
+}
+
+// take is called once with everything that was read.
+func (d *agentDraft) take(s *stack) {
+	d.labelsByFlag = s.rank([]string{"cloud", "agent", "labels"}) == rankFlags
+	d.Warnings = s.warnings
+}
+
+// finish settles what depends on several settings at once.
+func (d *agentDraft) finish(core string) (Agent, error) {
+	a := d.Agent
+	a.CoreVersion = core
+	a.LogLevel = levelName(a.LogLevel)
+	if core == Core0 {
+		d.finish0(&a)
+		return a, nil
+	}
+	disk, err := readAuth(d.homeDir, a.API)
+	d.finish1(&a, disk)
+	return a, err
+}
+
+func (d *agentDraft) finish0(a *Agent) {
+	// D-10: the code of 0.11.0 refuses the fallback where a credential is needed.
+	// A server needs none, and its Jobs must not get one either.
+	if !a.Credential.IsSet() && a.Backend == Cloud {
+		a.Credential = d.otherToken
+	}
+	if d.secrets != "" {
+		a.ImagePullSecrets = []string{d.secrets} // 0.11.0 knows one name
+	}
+}
+
+func (d *agentDraft) finish1(a *Agent, disk diskAuth) {
+	// client.py of 1.4.1: what is configured wins over auth.toml, each by itself.
+	if !a.Credential.IsSet() {
+		a.Credential = secret.New(disk.apiKey)
+	}
+	if a.TenantID == "" {
+		a.TenantID = disk.tenantID
+	}
+	for name := range strings.SplitSeq(d.secrets, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			a.ImagePullSecrets = append(a.ImagePullSecrets, name)
+		}
+	}
+	if d.labelsByFlag {
+		// cli/agent.py of 1.4.1 makes a sorted set of them.
+		slices.Sort(a.Labels)
+		a.Labels = slices.Compact(a.Labels)
+	}
+}
+
+// agentFields is the table of the agent. Rows and flags of the other form are left out.
+func agentFields(core string) []field[agentDraft] {
+	all := slices.Concat(connectionFields(), identityFields(), jobFields(), ourFields())
+	all = slices.DeleteFunc(all, func(f field[agentDraft]) bool { return f.Core != "" && f.Core != core })
+	for i := range all {
+		all[i].Flags = slices.DeleteFunc(all[i].Flags, func(f Flag) bool { return f.Core != "" && f.Core != core })
+	}
+	return all
+}
+
+func connectionFields() []field[agentDraft] {
+	return []field[agentDraft]{
+		{Setting{
+			Key: "backend", Kind: Text, Default: Cloud,
+			Help: "Kind of Prefect API: cloud or server.",
+		}, func(d *agentDraft) any { return &d.Backend }},
+		{Setting{
+			Key: "cloud.api", Kind: Text, Default: "${${backend}.endpoint}", Flags: []Flag{{Name: "api", Short: "a"}},
+			Help: "Address of the Prefect API.",
+		}, func(d *agentDraft) any { return &d.API }},
+		{Setting{Key: "cloud.endpoint", Kind: Text, Default: "https://api.prefect.io", Help: "Address of Prefect Cloud."}, nil},
+		{Setting{Key: "server.endpoint", Kind: Text, Default: "${server.host}:${server.port}", Help: "Address of Prefect Server."}, nil},
+		{Setting{Key: "server.host", Kind: Text, Default: "http://localhost", Help: "Scheme and host of Prefect Server."}, nil},
+		{Setting{Key: "server.port", Kind: Text, Default: "4200", Help: "Port of Prefect Server."}, nil},
+		{Setting{
+			Key: "home_dir", Kind: Text, Default: "~/.prefect",
+			Help: "Directory of Prefect's own files.",
+		}, func(d *agentDraft) any { return &d.homeDir }},
+		{Setting{
+			Key: "cloud.agent.auth_token", Kind: Secret, Core: Core0, Flags: []Flag{{Name: "token", Short: "t"}},
+			Help: "Prefect Cloud API token with RUNNER scope.",
+		}, func(d *agentDraft) any { return &d.Credential }},
+		{Setting{
+			Key: "cloud.auth_token", Kind: Secret, Core: Core0,
+			Help: "Prefect Cloud API token, used if the agent has none of its own.",
+		}, func(d *agentDraft) any { return &d.otherToken }},
+		{Setting{
+			Key: "cloud.api_key", Kind: Secret, Core: Core1, Flags: []Flag{{Name: "key", Short: "k"}},
+			Help: "Prefect Cloud API key; the default is what \"prefect auth login\" stored.",
+		}, func(d *agentDraft) any { return &d.Credential }},
+		{Setting{
+			Key: "cloud.tenant_id", Kind: Text, Core: Core1, Flags: []Flag{{Name: "tenant-id"}},
+			Help: "Tenant to connect to; the default is that of the API key.",
+		}, func(d *agentDraft) any { return &d.TenantID }},
+		{Setting{
+			Key: "cloud.request_timeout", Kind: Duration, Default: "15s",
+			Help: "How long the Prefect API may be silent.",
+		}, func(d *agentDraft) any { return &d.RequestTimeout }},
+	}
+}
+
+func identityFields() []field[agentDraft] {
+	return []field[agentDraft]{
+		{Setting{
+			Flags: []Flag{{Name: "agent-config-id"}}, Kind: Text,
+			Help: "Id of a configuration at the backend that this agent is linked to.",
+		}, func(d *agentDraft) any { return &d.AgentConfigID }},
+		{Setting{
+			Key: "cloud.agent.name", Kind: Text, Default: "agent", Flags: []Flag{{Name: "name", Short: "n"}},
+			Help: "Name of the agent.",
+		}, func(d *agentDraft) any { return &d.Name }},
+		{Setting{
+			Key: "cloud.agent.labels", Kind: List, Flags: []Flag{{Name: "label", Short: "l", Repeated: true}},
+			Help: "Label that the agent takes flow runs for; may be repeated.",
+		}, func(d *agentDraft) any { return &d.Labels }},
+		{Setting{
+			Key: "cloud.agent.env_vars", Kind: Pairs, Flags: []Flag{{Name: "env", Short: "e", Repeated: true}},
+			Help: "Environment variable NAME=value for each flow run; may be repeated.",
+		}, func(d *agentDraft) any { return &d.EnvVars }},
+		{Setting{
+			Flags: []Flag{{Name: "max-polls"}}, Kind: Integer, Default: "-1",
+			Help: "Number of polls after which the agent stops; the default is no limit.",
+		}, func(d *agentDraft) any { return &d.MaxPolls }},
+		{Setting{
+			Key: "cloud.agent.agent_address", Kind: Text, Flags: []Flag{{Name: "agent-address"}},
+			Help: "Address to serve health checks at, such as http://:8080; the default is nowhere.",
+		}, func(d *agentDraft) any { return &d.AgentAddress }},
+		{Setting{
+			Key: "cloud.send_flow_run_logs", Kind: Bool, Default: "true", Flags: []Flag{{Name: "no-cloud-logs", Means: "false", Help: "Do not send logs of flow runs to the Prefect API."}},
+			Help: "Send logs of flow runs to the Prefect API.",
+		}, func(d *agentDraft) any { return &d.SendLogs }},
+		{Setting{
+			Key: "cloud.agent.level", Kind: Text, Default: "INFO",
+			Flags: []Flag{
+				{Name: "verbose", Short: "v", Means: "DEBUG", Core: Core0, Help: "Log at DEBUG level."},
+				{Name: "log-level", Core: Core1, Choices: flagLevels()},
+			},
+			Help: "Log level of the agent: DEBUG, INFO, WARNING or ERROR.",
+		}, func(d *agentDraft) any { return &d.LogLevel }},
+	}
+}
+
+func jobFields() []field[agentDraft] {
+	return []field[agentDraft]{
+		{Setting{
+			Env: []string{"NAMESPACE"}, Flags: []Flag{{Name: "namespace"}}, Kind: Text, Default: "default",
+			Help: "Kubernetes namespace to create Jobs in.",
+		}, func(d *agentDraft) any { return &d.Namespace }},
+		{Setting{
+			Flags: []Flag{{Name: "job-template"}}, Kind: Text,
+			Help: "Path or URL of a job template to use instead of the built-in one.",
+		}, func(d *agentDraft) any { return &d.JobTemplate }},
+		{Setting{
+			Env: []string{"SERVICE_ACCOUNT_NAME"}, Flags: []Flag{{Name: "service-account-name"}}, Kind: Text,
+			Help: "Service account of Jobs that name none.",
+		}, func(d *agentDraft) any { return &d.ServiceAccountName }},
+		{Setting{
+			Env: []string{"IMAGE_PULL_SECRETS"}, Flags: []Flag{{Name: "image-pull-secrets"}}, Kind: Text,
+			Help: "Image pull secrets of Jobs that name none, separated by commas.",
+		}, func(d *agentDraft) any { return &d.secrets }},
+		{
+			Setting{Env: []string{"IMAGE_PULL_POLICY"}, Kind: Text, Help: "Image pull policy of Jobs that name none."},
+			func(d *agentDraft) any { return &d.ImagePullPolicy },
+		},
+		{
+			Setting{Env: []string{"JOB_MEM_REQUEST"}, Kind: Text, Help: "Memory that Jobs ask for."},
+			func(d *agentDraft) any { return &d.JobMemRequest },
+		},
+		{
+			Setting{Env: []string{"JOB_MEM_LIMIT"}, Kind: Text, Help: "Memory that Jobs are limited to."},
+			func(d *agentDraft) any { return &d.JobMemLimit },
+		},
+		{
+			Setting{Env: []string{"JOB_CPU_REQUEST"}, Kind: Text, Help: "CPU that Jobs ask for."},
+			func(d *agentDraft) any { return &d.JobCPURequest },
+		},
+		{
+			Setting{Env: []string{"JOB_CPU_LIMIT"}, Kind: Text, Help: "CPU that Jobs are limited to."},
+			func(d *agentDraft) any { return &d.JobCPULimit },
+		},
+		{Setting{
+			Env: []string{"DELETE_FINISHED_JOBS"}, Kind: Bool, Default: "true", Flags: []Flag{{Name: "disable-job-deletion", Means: "false", Help: "Keep finished Jobs."}},
+			Help: "Delete finished Jobs.",
+		}, func(d *agentDraft) any { return &d.DeleteFinishedJobs }},
+		{
+			Setting{Key: "logging.level", Kind: Text, Default: "INFO", Help: "Log level of flow runs."},
+			func(d *agentDraft) any { return &d.FlowLogLevel },
+		},
+	}
+}
+
+func ourFields() []field[agentDraft] {
+	return []field[agentDraft]{
+		{Setting{
+			Key: "kube.default_job_image", Kind: Text, Flags: []Flag{{Name: "default-job-image"}},
+			Help: "Image of flow runs that name none; the default is prefecthq/prefect of the run's version.",
+		}, func(d *agentDraft) any { return &d.DefaultJobImage }},
+		{Setting{
+			Key: "kube.max_poll_interval", Kind: Duration, Default: "1s", Flags: []Flag{{Name: "max-poll-interval"}},
+			Help: "Longest pause between two polls.",
+		}, func(d *agentDraft) any { return &d.MaxPollInterval }},
+		{Setting{
+			Key: "kube.exclusive_labels", Kind: Bool, Default: "false", Flags: []Flag{{Name: "exclusive-labels", Means: "true"}},
+			Help: "Promise that no agent in another cluster or namespace takes flow runs with these labels; saves the settling second.",
+		}, func(d *agentDraft) any { return &d.ExclusiveLabels }},
+		{Setting{
+			Key: "kube.grace", Kind: Duration, Default: "2m", Flags: []Flag{{Name: "grace"}},
+			Help: "How long a Job may be stuck before its flow run fails.",
+		}, func(d *agentDraft) any { return &d.Grace }},
+		{Setting{
+			Key: "kube.kubeconfig", Kind: Text, Env: []string{"KUBECONFIG"}, Flags: []Flag{{Name: "kubeconfig"}},
+			Help: "Kubeconfig file to use outside of a cluster.",
+		}, func(d *agentDraft) any { return &d.Kubeconfig }},
+	}
+}

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Error is a setting that cannot be used. It holds no value of a credential or
+// of a variable for flow runs.
+type Error struct {
+	// Place is where the setting stands: a flag, a variable, or a file with the key.
+	Place string
+	// Problem says what is wrong.
+	Problem string
+	// Mend says what to write instead; it may be empty.
+	Mend string
+}
+
+// Error is one line.
+func (e *Error) Error() string {
+	text := e.Place + ": " + e.Problem
+	if e.Mend != "" {
+		text += "; " + e.Mend
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// Nearest is the candidate that most likely was meant, empty if none is near.
+func Nearest(name string, candidates []string) string {
+	if len(name) > 64 {
+		return ""
+	}
+	best, distance := "", max(len(name)/3, 2)+1
+	for _, c := range candidates {
+		if d := levenshtein.ComputeDistance(name, c); d < distance {
+			best, distance = c, d
+		}
+	}
+	return best
+}

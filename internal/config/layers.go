@@ -1,0 +1,252 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/v2"
+)
+
+// maxFile bounds a configuration file, in bytes.
+const maxFile = 1 << 20
+
+// rank is the order of the layers; the later wins.
+type rank int
+
+const (
+	rankNone rank = iota
+	rankDefault
+	rankFile
+	rankEnv
+	rankFlags
+)
+
+// stack is the merged tree, and for each leaf the layer and place it came from.
+type stack struct {
+	tree     map[string]any
+	origins  map[string]origin
+	vars     map[string]string
+	homeDir  string
+	warnings []string
+}
+
+type origin struct {
+	rank  rank
+	place string
+}
+
+// layer is one source as a tree. It is a koanf.Provider.
+type layer struct {
+	rank rank
+	tree map[string]any
+	// place names where a leaf stands.
+	place func(path []string) string
+}
+
+// Read returns a copy of the tree: koanf merges later layers into what it got.
+func (l layer) Read() (map[string]any, error) { return branches(l.tree), nil }
+
+func branches(tree map[string]any) map[string]any {
+	out := make(map[string]any, len(tree))
+	for key, value := range tree {
+		if sub, ok := value.(map[string]any); ok {
+			value = branches(sub)
+		}
+		out[key] = value
+	}
+	return out
+}
+
+// ReadBytes is not supported: a layer is a tree already.
+func (l layer) ReadBytes() ([]byte, error) { return nil, errors.ErrUnsupported }
+
+// load reads all sources and merges them. What is wrong with single settings is
+// an error beside a result; without a result nothing could be read.
+func load(settings []Setting, src Sources) (*stack, error) {
+	s := &stack{origins: map[string]origin{}, vars: variables(src.Env), homeDir: src.HomeDir}
+	layers := []layer{defaults(settings)}
+	for _, f := range []struct{ variable, name string }{
+		{"PREFECT__USER_CONFIG_PATH", "config.toml"}, {"PREFECT__BACKEND_CONFIG_PATH", "backend.toml"},
+	} {
+		l, err := s.file(f.variable, f.name)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, l)
+	}
+	env, errEnv := s.environment(settings)
+	flags, errFlags := flagLayer(settings, src.Flags)
+	layers = append(layers, env, flags)
+	if err := s.merge(layers); err != nil {
+		return nil, err
+	}
+	return s, errors.Join(errFlags, errEnv, unknownKeys(layers), unknownVariables(s.vars), tables(settings, layers))
+}
+
+func (s *stack) merge(layers []layer) error {
+	k := koanf.New(hidden)
+	for _, l := range layers {
+		if err := k.Load(l, nil); err != nil {
+			return fmt.Errorf("merge settings: %w", err)
+		}
+		s.note(l, l.tree, nil)
+	}
+	s.tree = k.Raw()
+	return nil
+}
+
+// note remembers for each leaf of a layer where it stands.
+func (s *stack) note(l layer, tree map[string]any, path []string) {
+	for key, value := range tree {
+		at := append(slices.Clip(path), key)
+		if sub, ok := value.(map[string]any); ok {
+			s.note(l, sub, at)
+		}
+		s.origins[joined(at)] = origin{rank: l.rank, place: l.place(at)}
+	}
+}
+
+func joined(path []string) string { return strings.Join(path, "\x00") }
+
+// rank is the layer that a setting comes from.
+func (s *stack) rank(path []string) rank { return s.origins[joined(path)].rank }
+
+func (s *stack) place(path []string) string { return s.origins[joined(path)].place }
+
+// lookup walks down the tree.
+func lookup(tree map[string]any, path []string) (any, bool) {
+	var value any = tree
+	for _, key := range path {
+		branch, ok := value.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if value, ok = branch[key]; !ok {
+			return nil, false
+		}
+	}
+	return value, true
+}
+
+// plant puts a value into a tree. A value in the way of a deeper one gives way.
+func plant(tree map[string]any, path []string, value any) {
+	for _, key := range path[:len(path)-1] {
+		next, ok := tree[key].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			tree[key] = next
+		}
+		tree = next
+	}
+	last := path[len(path)-1]
+	if _, deeper := tree[last].(map[string]any); !deeper {
+		tree[last] = value
+	}
+}
+
+func defaults(settings []Setting) layer {
+	tree := map[string]any{}
+	for _, s := range settings {
+		if s.Default != "" {
+			plant(tree, s.id(), s.Default)
+		}
+	}
+	return layer{rank: rankDefault, tree: tree, place: func(path []string) string { return "default of " + strings.Join(path, ".") }}
+}
+
+// file reads one TOML file. A file that is not there is as good as an empty one,
+// as in Prefect's configuration.py; if a variable names it, that is worth a warning.
+func (s *stack) file(variable, name string) (layer, error) {
+	path := filepath.Join(s.homeDir, ".prefect", name)
+	explicit := s.vars[variable]
+	if explicit != "" {
+		path = s.expand(explicit)
+	}
+	tree, err := readTOML(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if explicit != "" {
+			s.warnings = append(s.warnings, fmt.Sprintf("%s: no file %q", variable, path))
+		}
+	case err != nil:
+		return layer{}, err
+	}
+	return layer{rank: rankFile, tree: tree, place: func(at []string) string { return path + ": " + strings.Join(at, ".") }}, nil
+}
+
+func readTOML(path string) (map[string]any, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, readError(path, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, &Error{Place: path, Problem: fmt.Sprintf("not a file of at most %d KiB", maxFile>>10)}
+	}
+	data, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+	if err != nil {
+		return nil, readError(path, err)
+	}
+	return parseTOML(path, data)
+}
+
+// readError keeps fs.ErrNotExist visible and is an *Error for all else.
+func readError(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if inner, ok := errors.AsType[*fs.PathError](err); ok {
+		err = inner.Err
+	}
+	return &Error{Place: path, Problem: err.Error()}
+}
+
+func parseTOML(path string, data []byte) (map[string]any, error) {
+	tree, err := toml.Parser().Unmarshal(data)
+	if err == nil {
+		delete(tree, hidden)
+		return tree, nil
+	}
+	place := path
+	if at, ok := errors.AsType[interface {
+		error
+		Position() (row, column int)
+	}](err); ok {
+		row, column := at.Position()
+		place = fmt.Sprintf("%s:%d:%d", path, row, column)
+	}
+	return nil, &Error{Place: place, Problem: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
+}
+
+// tables checks that nothing but a table stands where settings lie below.
+func tables(settings []Setting, layers []layer) error {
+	found := map[string]error{}
+	for _, l := range layers {
+		for _, s := range settings {
+			for path := s.id(); len(path) > 1; {
+				path = path[:len(path)-1]
+				value, ok := lookup(l.tree, path)
+				if _, table := value.(map[string]any); ok && !table {
+					place := l.place(path)
+					found[place] = &Error{Place: place, Problem: "want a table of settings, got a value"}
+				}
+			}
+		}
+	}
+	return inOrder(found)
+}
+
+// inOrder joins errors so that the same input gives the same text.
+func inOrder(found map[string]error) error {
+	var all []error
+	for _, place := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, found[place])
+	}
+	return errors.Join(all...)
+}
