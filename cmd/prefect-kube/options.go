@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+// flagValues collects what the command line says about one flag, as text:
+// package config knows the types, and its errors name the flag.
+type flagValues struct {
+	kind    string
+	given   []string
+	foreign bool
+}
+
+// Set adds one occurrence.
+func (v *flagValues) Set(text string) error {
+	v.given = append(v.given, text)
+	return nil
+}
+
+// String is the default for pflag, which is always empty: defaults are written
+// into the help text.
+func (v *flagValues) String() string { return "" }
+
+// Type is what the help shows behind the name.
+func (v *flagValues) Type() string { return v.kind }
+
+// addFlags gives a command the flags of its settings.
+func addFlags(cmd *cobra.Command, settings []config.Setting) {
+	cmd.Flags().SortFlags = false
+	for _, s := range settings {
+		for _, f := range s.Flags {
+			added := cmd.Flags().VarPF(&flagValues{kind: shownKind(s, f)}, f.Name, f.Short, usage(s, f))
+			if f.Means != "" {
+				added.NoOptDefVal = "true"
+			}
+			if len(f.Choices) > 0 {
+				// The error would mean that the flag does not exist or was completed twice.
+				_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(f.Choices, cobra.ShellCompDirectiveNoFileComp))
+			}
+		}
+	}
+}
+
+func shownKind(s config.Setting, f config.Flag) string {
+	switch {
+	case f.Means != "":
+		return "bool"
+	case s.Kind == config.Pairs:
+		return "NAME=value"
+	case s.Kind == config.List, s.Kind == config.Secret, s.Kind == config.Bool:
+		return string(config.Text)
+	default:
+		return string(s.Kind)
+	}
+}
+
+// usage is the help of a flag: what it is, its default, and the variables that
+// say the same.
+func usage(s config.Setting, f config.Flag) string {
+	text := s.Help
+	if f.Help != "" {
+		text = f.Help
+	}
+	var notes []string
+	if s.Default != "" && f.Means == "" && s.Kind != config.Integer && !strings.Contains(s.Default, "${") {
+		notes = append(notes, "default "+s.Default)
+	}
+	var variables []string
+	for _, name := range append([]string{s.Variable(), s.FileVariable()}, s.Env...) {
+		if name != "" {
+			variables = append(variables, name)
+		}
+	}
+	if len(variables) > 0 {
+		notes = append(notes, "env "+strings.Join(variables, ", "))
+	}
+	if len(notes) == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s [%s]", text, strings.Join(notes, "; "))
+}
+
+// foreignFlags are the options of "prefect agent start" of 0.11.0 for other kinds
+// of agents. It accepts them for this one, so we do.
+func foreignFlags() []config.Flag {
+	return []config.Flag{
+		{Name: "import-path", Short: "p"},
+		{Name: "show-flow-logs", Short: "f", Means: "true"},
+		{Name: "no-pull", Means: "true"},
+		{Name: "base-url", Short: "b"},
+		{Name: "volume"},
+		{Name: "network"},
+		{Name: "no-docker-interface", Means: "true"},
+	}
+}
+
+func addForeign(cmd *cobra.Command) {
+	for _, f := range foreignFlags() {
+		added := cmd.Flags().VarPF(&flagValues{kind: "text", foreign: true}, f.Name, f.Short, "No effect: an option of another kind of agent.")
+		added.Hidden = true
+		if f.Means != "" {
+			added.NoOptDefVal = "true"
+		}
+	}
+}
+
+func foreignWarnings(cmd *cobra.Command) []string {
+	var warnings []string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if v, ok := f.Value.(*flagValues); ok && v.foreign {
+			warnings = append(warnings, "--"+f.Name+" has no effect: it is an option of another kind of agent")
+		}
+	})
+	return warnings
+}
+
+// asUnknown is the option that no command has, with its dashes.
+func asUnknown(err error) (string, bool) {
+	e, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return "", false
+	}
+	if e.GetSpecifiedShortnames() != "" {
+		return "-" + e.GetSpecifiedName(), true
+	}
+	return "--" + e.GetSpecifiedName(), true
+}
