@@ -26,6 +26,8 @@ type API interface {
 	Connect(ctx context.Context, r prefect1.Registration) error
 	RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error)
 	FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) ([]prefect1.FlowRun, error)
+	// TenantID is the tenant in use, known once connected.
+	TenantID() string
 	Records
 }
 
@@ -38,6 +40,8 @@ type Records interface {
 
 // Cluster answers what a place holds, by quorum and not from a cache.
 type Cluster interface {
+	// Place is the identity of a namespace.
+	Place(ctx context.Context, namespace string) (string, error)
 	Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 }
@@ -46,8 +50,10 @@ type Cluster interface {
 type Health interface {
 	// Progress says that a poll was answered.
 	Progress()
-	// Trouble says why the last attempt did not work.
-	Trouble(err error)
+	// Fail says why the last attempt did not work.
+	Fail(reason string)
+	// Wait says that the loop pauses on purpose.
+	Wait(pause time.Duration)
 }
 
 // Config are the fixed facts of an agent.
@@ -102,11 +108,16 @@ func New(c Config, api API, cluster Cluster, submitter dispatch.Submitter, healt
 // Run connects and polls until ctx ends or the last poll is done, then waits for
 // the starts under way. It returns nil on a clean stop.
 func (a *Agent) Run(ctx context.Context) error {
+	var err error
 	if a.connect(ctx) {
-		a.poll(ctx)
+		err = a.poll(ctx)
 	}
-	return a.starts.Wait()
+	return errors.Join(err, a.starts.Wait())
 }
+
+// ErrPlace means that the namespace was deleted and made again: the claims of
+// this process name a place that is gone, so it must start anew.
+var ErrPlace = errors.New("the namespace was replaced by another of the same name")
 
 // connect tries until the API answers; an outage at start must not kill an agent (D-11).
 func (a *Agent) connect(ctx context.Context) bool {
@@ -117,7 +128,7 @@ func (a *Agent) connect(ctx context.Context) bool {
 			a.c.Logger.InfoContext(ctx, "connected to the prefect api", slog.Any("labels", a.c.Labels), slog.String("namespace", a.c.Namespace))
 			return true
 		}
-		a.health.Trouble(err)
+		a.health.Fail(err.Error())
 		if text := err.Error(); text != last && ctx.Err() == nil {
 			a.c.Logger.WarnContext(ctx, "not connected to the prefect api, trying again", slog.Any("error", err))
 			last = text
@@ -128,14 +139,16 @@ func (a *Agent) connect(ctx context.Context) bool {
 	}
 }
 
-func (a *Agent) poll(ctx context.Context) {
+func (a *Agent) poll(ctx context.Context) error {
 	idle, last := 0, ""
 	for polls := 0; a.c.MaxPolls < 0 || polls < a.c.MaxPolls; polls++ {
 		found, full, err := a.pollOnce(ctx)
 		wait := pollPause(idle, full, a.c.MaxPollInterval)
 		switch {
+		case errors.Is(err, ErrPlace):
+			return err
 		case err != nil:
-			a.health.Trouble(err)
+			a.health.Fail(err.Error())
 			if ctx.Err() == nil && err.Error() != last {
 				last = err.Error()
 				a.c.Logger.WarnContext(ctx, "poll did not work, trying again", slog.Duration("after", errorPause), slog.Any("error", err))
@@ -150,9 +163,10 @@ func (a *Agent) poll(ctx context.Context) {
 			a.health.Progress()
 		}
 		if polls+1 == a.c.MaxPolls || !a.pause(ctx, jitter(wait)) {
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // The look ahead of 0.14.17 and later: runs are read before they are due, so that
@@ -189,7 +203,23 @@ func (a *Agent) offers(ctx context.Context, ids []flowrun.ID) ([]Offer, error) {
 	}
 	a.complain(ctx, broken)
 	a.note(views)
-	return a.decide(ctx, views), nil
+	return a.startable(ctx, a.decide(ctx, views))
+}
+
+// startable passes offers on only while the cluster answers: nothing is claimed
+// that could not be started now.
+func (a *Agent) startable(ctx context.Context, offers []Offer) ([]Offer, error) {
+	if len(offers) == 0 {
+		return nil, nil
+	}
+	place, err := a.cluster.Place(ctx, a.c.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if place != a.c.Place {
+		return nil, ErrPlace
+	}
+	return offers, nil
 }
 
 // refresh decides again on runs that were offered before. It may run beside the
@@ -199,7 +229,7 @@ func (a *Agent) refresh(ctx context.Context, offers []Offer) ([]Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.decide(ctx, views), nil
+	return a.startable(ctx, a.decide(ctx, views))
 }
 
 // views reads runs, and what the place holds of them. Runs that cannot be read
@@ -318,6 +348,7 @@ func jitter(d time.Duration) time.Duration {
 
 // pause waits; it is false if ctx ended first. A poke ends it early.
 func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
+	a.health.Wait(d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

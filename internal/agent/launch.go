@@ -26,13 +26,21 @@ type launcher struct {
 	job jobspec.Settings
 }
 
-// Build makes the Job of an offer.
-func (l *launcher) Build(_ context.Context, o Offer) (*batchv1.Job, error) {
-	run := o.Run
-	return jobspec.Job(jobspec.FlowRun{
+// Build makes the Job of an offer. Keys that Kubernetes does not know are said and
+// left out, as the API server does with them.
+func (l *launcher) Build(ctx context.Context, o Offer) (*batchv1.Job, error) {
+	run, settings := o.Run, l.job
+	settings.TenantID = l.a.api.TenantID()
+	job, err := jobspec.Job(jobspec.FlowRun{
 		ID: run.ID, Name: run.Name, FlowID: run.Flow.ID, FlowName: run.Flow.Name, CoreVersion: run.Flow.CoreVersion,
 		RunConfig: run.RunConfig, Environment: run.Flow.Environment, Storage: run.Flow.Storage,
-	}, l.job, o.Attempt)
+	}, settings, o.Attempt)
+	var decode *jobspec.DecodeError
+	if job != nil && errors.As(err, &decode) && decode.OnlyUnknown() {
+		l.a.c.Logger.WarnContext(ctx, "job template has unknown keys", slog.String("flow_run_id", string(o.ID)), slog.Any("error", err))
+		return job, nil
+	}
+	return job, err
 }
 
 // Refresh reads offers again.
@@ -104,7 +112,7 @@ func (l *launcher) fail(ctx context.Context, aborted []dispatch.Outcome[Run]) {
 		}
 		aborted = rest
 		l.a.c.Logger.ErrorContext(ctx, "failed starts not reported, trying again", slog.Any("error", err))
-		if !l.a.pause(ctx, pause) || pause >= errorPause {
+		if !sleep(ctx, pause) || pause >= errorPause {
 			return
 		}
 	}
@@ -158,4 +166,13 @@ func ids(offers []Offer) []flowrun.ID {
 		out[i] = o.ID
 	}
 	return out
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func TestOffer(t *testing.T) {
 	retry := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "here"), row(3, flowrun.Running)}
 	elsewhere := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "there"), row(3, flowrun.Running)}
 	unclaimed := []flowrun.Row{row(1, flowrun.Scheduled), row(2, flowrun.Submitted), row(3, flowrun.Running)}
-	rerun := append(retry, row(4, flowrun.Failed), row(5, flowrun.Scheduled))
+	rerun := append(slices.Clone(retry), row(4, flowrun.Failed), row(5, flowrun.Scheduled))
 	for _, tt := range []struct {
 		name    string
 		shown   flowrun.StateType
@@ -54,7 +55,7 @@ func TestOffer(t *testing.T) {
 		{name: "fresh", shown: flowrun.Scheduled, history: retry[:1], attempt: "v1", claim: true},
 		{name: "a rerun is a new attempt", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{job("a", 1, true)}, attempt: "v5", claim: true},
 		{name: "a rerun waits for the old pod", shown: flowrun.Scheduled, history: rerun, pods: []corev1.Pod{pod(corev1.PodRunning)}, skip: skipLivePod},
-		{name: "a late claim hides Running", shown: flowrun.Submitted, history: append(retry, claimRow(4, "here")), skip: skipCovered},
+		{name: "a late claim hides Running", shown: flowrun.Submitted, history: append(slices.Clone(retry), claimRow(4, "here")), skip: skipCovered},
 		{name: "retry keys on the newest job", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true), job("b", 2, true)}, attempt: "b"},
 		{name: "retry waits for its process", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, false)}, skip: skipLiveJob},
 		{name: "retry waits for its pod", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true)}, pods: []corev1.Pod{pod(corev1.PodPending)}, skip: skipLivePod},

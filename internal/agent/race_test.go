@@ -60,6 +60,8 @@ func (s *server) insert(id flowrun.ID, version int, state flowrun.State) {
 	}
 }
 
+func (s *server) TenantID() string { return "" }
+
 func (s *server) Connect(context.Context, prefect1.Registration) error { return nil }
 
 func (s *server) RunsInQueue(context.Context, time.Time, []string) ([]flowrun.ID, error) {
@@ -123,6 +125,7 @@ func (s *server) WriteLogs(context.Context, []flowrun.Log) error { return nil }
 // cluster holds the Jobs of one place.
 type cluster struct {
 	server *server
+	place  string
 	mu     sync.Mutex
 	jobs   map[string]*batchv1.Job
 }
@@ -138,13 +141,15 @@ func (c *cluster) Submit(_ context.Context, job *batchv1.Job) (*batchv1.Job, boo
 	return job, true, nil
 }
 
+func (c *cluster) Place(context.Context, string) (string, error)               { return c.place, nil }
 func (c *cluster) Jobs(context.Context, string, string) ([]batchv1.Job, error) { return nil, nil }
 func (c *cluster) Pods(context.Context, string, string) ([]corev1.Pod, error)  { return nil, nil }
 
 type calm struct{}
 
-func (calm) Progress()     {}
-func (calm) Trouble(error) {}
+func (calm) Progress()          {}
+func (calm) Fail(string)        {}
+func (calm) Wait(time.Duration) {}
 
 // rules leave a part of the protocol out.
 type rules struct {
@@ -168,7 +173,7 @@ func race(t *testing.T, seed uint64, places []string, r rules) map[flowrun.ID]in
 		var group errgroup.Group
 		for i, place := range places {
 			if clusters[place] == nil {
-				clusters[place] = &cluster{server: s, jobs: map[string]*batchv1.Job{}}
+				clusters[place] = &cluster{server: s, place: place, jobs: map[string]*batchv1.Job{}}
 			}
 			a := newAgent(t, s, clusters[place], fmt.Sprintf("agent-%d", i), place, r)
 			group.Go(func() error { return a.Run(t.Context()) })

@@ -290,7 +290,7 @@ func (d *Dispatcher[T]) finish(ctx context.Context, starts []*start[T], answered
 		}
 		group.Go(func() error { d.submit(ctx, s); return nil })
 	}
-	_ = group.Wait() //nolint:errcheck // submit returns none; its result is in the start
+	_ = group.Wait() // submit returns no error; its result is in the start
 	d.report(ctx, starts)
 }
 
@@ -437,7 +437,7 @@ func (d *Dispatcher[T]) enter(ctx context.Context, s *start[T], p Phase) {
 	if s.err != nil {
 		attrs = append(attrs, slog.Any("error", s.err))
 	}
-	d.c.Logger.LogAttrs(ctx, level, "flow run "+p.String(), attrs...)
+	d.c.Logger.LogAttrs(ctx, level, "flow run", attrs...)
 }
 
 // detach keeps ctx's values and lets what is under way outlive it for Config.Drain.

@@ -162,7 +162,7 @@ func (c *Client) post(ctx context.Context, body []byte) ([]byte, error) {
 	if err := c.headers(req.Header); err != nil {
 		return nil, err
 	}
-	resp, err := c.o.HTTP.Do(req)
+	resp, err := c.o.HTTP.Do(req) //nolint:bodyclose // ReadAll closes it
 	if err != nil {
 		return nil, err
 	}

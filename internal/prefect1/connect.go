@@ -107,7 +107,8 @@ func (c *Client) findTenant(ctx context.Context, _ Registration) error {
 	if len(out.Tenant) == 0 {
 		return ErrNoTenant
 	}
-	c.update(func(s *session) { s.tenantID = out.Tenant[0].ID })
+	// The other generation has no tenants, so no later refusal speaks of the generation.
+	c.update(func(s *session) { s.tenantID, s.settled = out.Tenant[0].ID, true })
 	return nil
 }
 

@@ -99,3 +99,11 @@ func (c *Client) learn(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// confirm keeps the dialect from then on: the server has taken a document that
+// the other generation refuses. A later refusal has another cause.
+func (c *Client) confirm() {
+	if !c.session.Load().settled {
+		c.update(func(s *session) { s.settled = true })
+	}
+}

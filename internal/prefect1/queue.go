@@ -3,6 +3,7 @@ package prefect1
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,8 +45,9 @@ func (c *Client) RunsInQueue(ctx context.Context, before time.Time, labels []str
 		return nil, fmt.Errorf("query the queue: %w", c.learn(ctx, err))
 	}
 	if out.Queue == nil {
-		return nil, fmt.Errorf("query the queue: %w", &MalformedError{Err: fmt.Errorf("get_runs_in_queue missing")})
+		return nil, fmt.Errorf("query the queue: %w", &MalformedError{Err: errors.New("get_runs_in_queue missing")})
 	}
+	c.confirm()
 	return out.Queue.IDs, nil
 }
 
@@ -206,7 +208,7 @@ func parseRun(data json.RawMessage, history bool) FlowRun {
 		var only struct {
 			ID flowrun.ID `json:"id"`
 		}
-		_ = json.Unmarshal(data, &only) //nolint:errcheck // an unreadable id stays empty
+		_ = json.Unmarshal(data, &only) // an unreadable id stays empty
 		return FlowRun{Snapshot: flowrun.Snapshot{ID: only.ID}, Err: fmt.Errorf("flow run: %w", err)}
 	}
 	run := FlowRun{
@@ -216,7 +218,7 @@ func parseRun(data json.RawMessage, history bool) FlowRun {
 	if run.State, run.Err = ParseState(w.State); run.Err != nil {
 		return run
 	}
-	if !history {
+	if !history || w.States == nil { // not asked for, or a server that leaves it out
 		run.History = assumeHistory(w.Version, run.State)
 		return run
 	}

@@ -1,0 +1,112 @@
+package prefect1_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+)
+
+// server answers by the root field; queue holds the variables of the queue's requests.
+type server struct {
+	answers map[string][]string
+	queue   []string
+}
+
+const refused = `400 {"errors":[{"message":"no"}]}`
+
+// RoundTrip implements http.RoundTripper. What has no answer is refused, as the
+// schema's introspection is by servers in production mode.
+func (s *server) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body struct{ Query, Variables string }
+	if err := json.NewDecoder(req.Body).Decode(&body); err != nil {
+		return nil, err
+	}
+	text := refused
+	for root, answers := range s.answers {
+		if strings.Contains(body.Query, root+"(") || strings.Contains(body.Query, root+" {") {
+			text = answers[0]
+			s.answers[root] = answers[min(1, len(answers)-1):]
+			if root == "get_runs_in_queue" {
+				s.queue = append(s.queue, body.Variables)
+			}
+		}
+	}
+	status := http.StatusOK
+	if rest, ok := strings.CutPrefix(text, "400 "); ok {
+		status, text = http.StatusBadRequest, rest
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: req}, nil
+}
+
+func connect(t *testing.T, version string, s *server) *prefect1.Client {
+	t.Helper()
+	c, err := prefect1.New(prefect1.Options{
+		API: "http://prefect.test", CoreVersion: version, HTTP: &http.Client{Transport: s}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A refusal teaches the generation only while nothing else has shown it.
+func TestRefusalTeachesTheGenerationOnce(t *testing.T) {
+	t.Parallel()
+	const empty = `{"data":{"get_runs_in_queue":{"flow_run_ids":[]}}}`
+	for _, tt := range []struct {
+		name, version string
+		queue         []string
+		tenant        []string
+		want          []bool // whether each request names a tenant
+	}{
+		{"never shown", prefect1.Version1, []string{refused, empty}, nil, []bool{true, false}},
+		{"shown by the tenants", prefect1.Version1, []string{refused, empty}, []string{`{"data":{"tenant":[{"id":"t"}]}}`}, []bool{true, true}},
+		{"shown by the queue", prefect1.Version0, []string{empty, refused, empty}, nil, []bool{false, false, false}},
+		{"the other one, never shown", prefect1.Version0, []string{refused, empty}, nil, []bool{false, true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := &server{answers: map[string][]string{"get_runs_in_queue": tt.queue}}
+			c := connect(t, tt.version, s)
+			if tt.tenant != nil {
+				s.answers["tenant"] = tt.tenant
+				s.answers["register_agent"] = []string{`{"data":{"register_agent":{"id":"a"}}}`}
+				s.answers["hello"] = []string{`{"data":{"hello":"hi"}}`}
+				_ = c.Connect(t.Context(), prefect1.Registration{}) // the queue says whether it worked
+			}
+			for range tt.queue {
+				_, _ = c.RunsInQueue(t.Context(), time.Unix(0, 0), nil) // refusals are the point
+			}
+			var got []bool
+			for _, variables := range s.queue {
+				got = append(got, strings.Contains(variables, "tenant_id"))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("tenant_id in the queue's requests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A server that leaves the history out is believed about the state shown.
+func TestHistoryLeftOut(t *testing.T) {
+	t.Parallel()
+	s := &server{answers: map[string][]string{"flow_run": {`{"data":{"flow_run":[
+		{"id":"r","version":2,"state":"Submitted","serialized_state":{"type":"Submitted","context":{"agent":"a","place":"p","job":"j","on":1}}}]}}`}}}
+	got, err := connect(t, prefect1.Version0, s).Snapshots(t.Context(), []flowrun.ID{"r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stand := flowrun.Fold(got["r"].History); !stand.Holds("a", 1) {
+		t.Errorf("Fold(%+v) = %+v, want the claim of a on version 1 to count", got["r"].History, stand)
+	}
+}
