@@ -1,0 +1,260 @@
+// Package app puts the parts together: one straight constructor per command. It
+// knows every other package and decides nothing that could be decided in one of
+// them.
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/prefect-kube/prefect-kube/internal/agent"
+	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/diagnose"
+	"github.com/prefect-kube/prefect-kube/internal/dispatch"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/kube"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+	"github.com/prefect-kube/prefect-kube/internal/reaper"
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+	"github.com/prefect-kube/prefect-kube/internal/status"
+)
+
+const (
+	// drain bounds what happens after a stop was asked for: twice the fence.
+	drain = 2 * flowrun.Fence
+	// parallelCreates is how many Jobs are created at the same time.
+	parallelCreates = 32
+	// silence is how long a loop may show no sign of life before it counts as stuck.
+	silence = 5 * time.Minute
+	// lastPause bounds the pauses between tries to reach the cluster.
+	lastPause = 10 * time.Second
+)
+
+// StartAgent runs the agent of Prefect 0.x and 1.x until ctx ends or the last
+// poll is done. It returns nil on a clean stop. A *config.Error means that it
+// cannot start as configured.
+func StartAgent(ctx context.Context, cfg config.Agent, log *slog.Logger) error {
+	return startAgent(ctx, cfg, outside{}, log)
+}
+
+// outside is what tests put in the place of the network.
+type outside struct {
+	// prefect sends requests to the Prefect API; nil means over the network.
+	prefect http.RoundTripper
+	// cluster is where Jobs go; nil means wherever the configuration says.
+	cluster *kube.Config
+}
+
+func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Logger) error {
+	for _, warning := range cfg.Warnings {
+		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
+	}
+	cluster, err := connectCluster(ctx, cfg, out.cluster, log)
+	if err != nil {
+		return err
+	}
+	prefect, err := connectPrefect(cfg, out.prefect, log)
+	if err != nil {
+		return err
+	}
+	poke := make(chan struct{}, 1)
+	health := status.NewHealth()
+	server, err := listen(ctx, cfg, health, poke, log)
+	if err != nil {
+		return err
+	}
+	s := &started{cfg: cfg, cluster: cluster, prefect: prefect, health: health, poke: poke, log: log, id: uuid.NewString()}
+	var stop lifo
+	stop.start(ctx, server.Run)
+	err = s.run(ctx, &stop)
+	return errors.Join(err, stop.all())
+}
+
+// started is an agent whose configuration is known to be usable.
+type started struct {
+	cfg     config.Agent
+	cluster *kube.Client
+	prefect *prefect1.Client
+	health  *status.Health
+	poke    chan struct{}
+	log     *slog.Logger
+	id      string
+}
+
+func (s *started) run(ctx context.Context, stop *lifo) error {
+	loop := s.health.Loop("poll", silence)
+	place, ok := s.findPlace(ctx, loop)
+	if !ok {
+		return nil
+	}
+	watch, err := s.watch()
+	if err != nil {
+		return err
+	}
+	reaper, err := s.reaper(watch, place)
+	if err != nil {
+		return err
+	}
+	agent, err := s.agent(place, loop)
+	if err != nil {
+		return err
+	}
+	stop.start(ctx, watch.Run)
+	stop.start(ctx, reaper.Run)
+	return agent.Run(ctx)
+}
+
+// findPlace waits until the namespace can be read: a cluster that is away, or a
+// namespace that is made later, must not kill the agent.
+func (s *started) findPlace(ctx context.Context, loop *status.Loop) (string, bool) {
+	last := ""
+	for pause := time.Second; ; pause = min(2*pause, lastPause) {
+		place, err := s.cluster.Place(ctx, s.cfg.Namespace)
+		if err == nil {
+			return place, true
+		}
+		loop.Fail(err.Error())
+		if err.Error() != last && ctx.Err() == nil {
+			last = err.Error()
+			s.log.WarnContext(ctx, "cluster not usable, trying again", slog.Any("error", err))
+		}
+		loop.Wait(pause)
+		select {
+		case <-ctx.Done():
+			return "", false
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (s *started) watch() (*kube.Watch[diagnose.Job, diagnose.Pod], error) {
+	return kube.NewWatch(s.cluster.JobsIn(s.cfg.Namespace), s.cluster.PodsIn(s.cfg.Namespace), kube.WatchOptions[diagnose.Job, diagnose.Pod]{
+		Namespace: s.cfg.Namespace, Label: flowrun.LabelFlowRunID, Job: diagnose.JobFacts, Pod: diagnose.PodFacts, Log: s.log,
+	})
+}
+
+func (s *started) reaper(watch reaper.Watch, place string) (*reaper.Reaper, error) {
+	return reaper.New(reaper.Options{
+		Watch: watch, Cluster: s.cluster, Witness: s.cluster, Reporter: s.prefect, Log: s.log,
+		Policy: reaper.Policy{
+			Agent: s.id, Place: place, Namespace: s.cfg.Namespace, LogName: s.cfg.Name, Grace: s.cfg.Grace,
+			DeleteFinished: s.cfg.DeleteFinishedJobs, SendLogs: s.cfg.SendLogs, Settle: s.settle(),
+		},
+	})
+}
+
+func (s *started) agent(place string, loop *status.Loop) (*agent.Agent, error) {
+	job, err := jobSettings(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	return agent.New(agent.Config{
+		Registration: prefect1.Registration{Name: s.cfg.Name, Labels: s.cfg.Labels, ConfigID: s.cfg.AgentConfigID},
+		ID:           s.id, Place: place, Namespace: s.cfg.Namespace,
+		MaxPolls: s.cfg.MaxPolls, MaxPollInterval: s.cfg.MaxPollInterval, SendLogs: s.cfg.SendLogs,
+		Poke: s.poke, Logger: s.log,
+	}, s.prefect, s.cluster, s.cluster, loop, job, dispatch.Config{
+		Settle: s.settle(), Parallel: parallelCreates, Drain: drain, Logger: s.log,
+	})
+}
+
+// settle is zero where nobody else can write between our read and our write: on
+// Cloud, which locks versions, and where the operator promises it.
+func (s *started) settle() time.Duration {
+	if s.cfg.Backend == config.Cloud || s.cfg.ExclusiveLabels {
+		return 0
+	}
+	return dispatch.Settle
+}
+
+func connectCluster(ctx context.Context, cfg config.Agent, found *kube.Config, log *slog.Logger) (*kube.Client, error) {
+	if found == nil {
+		var err error
+		if found, err = kube.LoadConfig(cfg.Kubeconfig, "prefect-kube"); err != nil {
+			return nil, &config.Error{Place: "--kubeconfig, KUBECONFIG", Problem: err.Error()}
+		}
+	}
+	log.InfoContext(ctx, "cluster found", slog.String("reason", found.Source), slog.String("namespace", cfg.Namespace))
+	return kube.NewClient(found, log)
+}
+
+func connectPrefect(cfg config.Agent, base http.RoundTripper, log *slog.Logger) (*prefect1.Client, error) {
+	transport := retryhttp.New(retryhttp.Options{Base: base, Timeout: cfg.RequestTimeout, Logger: log})
+	client, err := prefect1.New(prefect1.Options{
+		API: cfg.API, CoreVersion: cfg.CoreVersion, Cloud: cfg.Backend == config.Cloud,
+		Credential: cfg.Credential.Reveal, TenantID: cfg.TenantID,
+		HTTP: &http.Client{Transport: transport}, Logger: log,
+	})
+	if err != nil {
+		return nil, &config.Error{Place: "--api, PREFECT__CLOUD__API", Problem: err.Error()}
+	}
+	return client, nil
+}
+
+func listen(ctx context.Context, cfg config.Agent, health *status.Health, poke chan struct{}, log *slog.Logger) (*status.Server, error) {
+	server, err := status.New(status.Options{
+		Address: cfg.AgentAddress, Health: health, Logger: log,
+		Poke: func() {
+			select {
+			case poke <- struct{}{}:
+			default: // one is waiting already
+			}
+		},
+	})
+	if err != nil {
+		return nil, &config.Error{Place: "--agent-address", Problem: err.Error()}
+	}
+	return server, server.Listen(ctx)
+}
+
+// jobSettings are the facts about the agent that a Job depends on.
+func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
+	credential, err := cfg.Credential.Reveal()
+	if err != nil {
+		return jobspec.Settings{}, err
+	}
+	settings := jobspec.Settings{
+		Backend: cfg.Backend, API: cfg.API, Credential: credential, TenantID: cfg.TenantID,
+		Namespace: cfg.Namespace, NamespaceVariable: cfg.Namespace, Labels: cfg.Labels,
+		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
+		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
+		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate,
+	}
+	if cfg.ServiceAccountName != "" {
+		settings.ServiceAccountName = &cfg.ServiceAccountName
+	}
+	for _, v := range cfg.EnvVars {
+		settings.EnvVars = append(settings.EnvVars, jobspec.EnvVar{Name: v.Name, Value: v.Value})
+	}
+	return settings, nil
+}
+
+// lifo runs background parts and stops them in the reverse order of their start.
+// They outlive the context they were started under, so that what is drained after
+// a stop still has them.
+type lifo struct {
+	stops []func() error
+}
+
+func (l *lifo) start(ctx context.Context, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var group errgroup.Group
+	group.Go(func() error { return run(ctx) })
+	l.stops = append(l.stops, func() error { cancel(); return group.Wait() })
+}
+
+func (l *lifo) all() error {
+	var errs []error
+	for i := len(l.stops) - 1; i >= 0; i-- {
+		errs = append(errs, l.stops[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,251 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/app"
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+// apiURL and clusterURL stand for {{API}} and {{K8S}} of a case.
+const (
+	apiHost    = "prefect.test:4200"
+	apiURL     = "http://" + apiHost
+	clusterURL = "http://cluster.test"
+)
+
+// vector is one case of conformance/http.
+type vector struct {
+	Input struct {
+		Mode        string
+		Command     []string
+		Environment map[string]string
+		Files       map[string]string
+		HomeFiles   map[string]string `json:"home_files"`
+		Now         time.Time
+		Backend     map[string][]answer
+		Cluster     clusterState
+	}
+	Expected struct {
+		Exit         struct{ Code int }
+		Exchanges    []exchange
+		ClusterAfter *struct{ Jobs, Pods []string } `json:"cluster_after"`
+	}
+}
+
+// exchange is one request and its answer, recorded or our own.
+type exchange struct {
+	API     string
+	Request struct {
+		Method, Path string
+		Headers      map[string]string
+		Query        any // the document, or the parameters of the URL
+		Variables    any
+		Body         any
+	}
+	Answer answer
+	// at is when the request was sent. In a recording the clock stands still.
+	at time.Time
+}
+
+// answer is a scripted or recorded answer. Without a status it is 200.
+type answer struct {
+	Status      int
+	Data        json.RawMessage
+	JSON        json.RawMessage
+	Text        *string
+	ContentType string `json:"content_type"`
+	Close       bool
+	// Message and Default occur in the scripts of the cluster.
+	Message string
+	Default any
+}
+
+func readVector(t *testing.T, file string) vector {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("{{API}}", apiURL, "{{API_HOST}}", apiHost, "{{K8S}}", clusterURL).Replace(string(data))
+	var v vector
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return v
+}
+
+// outcome is what one run of ours did.
+type outcome struct {
+	exit      string
+	exchanges []exchange
+	cluster   *cluster
+	log       string
+}
+
+// patience is how long an agent may go on that would have ended in the recording.
+const patience = 10 * time.Minute
+
+// run starts the agent as the case says, in a bubble whose clock shows the
+// recorded time at the start.
+func (v *vector) run(t *testing.T) outcome {
+	t.Helper()
+	core, src := v.sources(t)
+	var out outcome
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(v.Input.Now))
+		var log bytes.Buffer
+		r := &recorder{}
+		out.cluster = newCluster(r, v.Input.Cluster)
+		out.exit = runAgent(t.Context(), core, src, &backend{recorder: r, script: v.Input.Backend}, out.cluster,
+			slog.New(slog.NewTextHandler(&log, nil)))
+		out.exchanges, out.log = r.exchanges, log.String()
+	})
+	return out
+}
+
+// runAgent does what the command does between its command line and its exit code.
+func runAgent(ctx context.Context, core string, src config.Sources, b *backend, c *cluster, log *slog.Logger) string {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		cfg, err := config.ResolveAgent(core, src)
+		if err == nil {
+			err = cfg.CheckCredential()
+		}
+		if err == nil {
+			err = app.StartAgentOver(ctx, cfg, b, c, log)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return exitCode(err)
+	case <-time.After(patience):
+	}
+	cancel()
+	if err := <-done; err != nil {
+		return "waiting, then " + exitCode(err)
+	}
+	return "waiting"
+}
+
+func exitCode(err error) string {
+	if err == nil {
+		return "0"
+	}
+	if _, ok := errors.AsType[*config.Error](err); ok {
+		return "2"
+	}
+	return "1"
+}
+
+// sources is what the case's command line, environment and files say.
+func (v *vector) sources(t *testing.T) (core string, src config.Sources) {
+	t.Helper()
+	dir, home := t.TempDir(), t.TempDir()
+	writeFiles(t, dir, v.Input.Files)
+	writeFiles(t, home, v.Input.HomeFiles)
+	places := strings.NewReplacer("{{DIR}}", dir, "{{HOME}}", home)
+	src = config.Sources{HomeDir: home, Env: []string{"HOME=" + home}}
+	for name, value := range v.Input.Environment {
+		src.Env = append(src.Env, name+"="+places.Replace(value))
+	}
+	core, rest := config.Core1, v.Input.Command
+	switch {
+	case len(rest) >= 3 && slices.Equal(rest[:3], []string{"agent", "kubernetes", "start"}):
+		rest = rest[3:]
+	case len(rest) >= 2 && slices.Equal(rest[:2], []string{"agent", "start"}):
+		core, rest = config.Core0, rest[2:]
+	default:
+		t.Fatalf("command %q is not known here", rest)
+	}
+	flags, err := parseFlags(core, rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, values := range flags {
+		for i := range values {
+			values[i] = places.Replace(values[i])
+		}
+	}
+	src.Flags = flags
+	return core, src
+}
+
+func writeFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// parseFlags reads the options of a recorded command. The command line itself is
+// tested where it lives.
+func parseFlags(core string, args []string) (map[string][]string, error) {
+	flags := map[string][]string{}
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		if word == "kubernetes" {
+			continue
+		}
+		name, value, given := strings.Cut(word, "=")
+		f, ok := findFlag(core, name)
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("option %q is not known here", word)
+		case !given && f.Means != "":
+			value = "true"
+		case !given && len(args) == 0:
+			return nil, fmt.Errorf("option %q without a value", word)
+		case !given:
+			value, args = args[0], args[1:]
+		}
+		flags[f.Name] = append(flags[f.Name], value)
+	}
+	return flags, nil
+}
+
+func findFlag(core, word string) (config.Flag, bool) {
+	for _, s := range config.AgentSettings(core) {
+		for _, f := range s.Flags {
+			if word == "--"+f.Name || f.Short != "" && word == "-"+f.Short {
+				return f, true
+			}
+		}
+	}
+	return config.Flag{}, false
+}
+
+// recorder keeps exchanges in the order of their requests.
+type recorder struct {
+	mu        sync.Mutex
+	exchanges []exchange
+}
+
+func (r *recorder) add(e exchange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.exchanges = append(r.exchanges, e)
+}
