@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -253,8 +254,8 @@ func (l *lifo) start(ctx context.Context, run func(context.Context) error) {
 
 func (l *lifo) all() error {
 	var errs []error
-	for i := len(l.stops) - 1; i >= 0; i-- {
-		errs = append(errs, l.stops[i]())
+	for _, stop := range slices.Backward(l.stops) {
+		errs = append(errs, stop())
 	}
 	return errors.Join(errs...)
 }

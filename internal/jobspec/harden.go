@@ -1,0 +1,316 @@
+package jobspec
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+// Change is one named difference between the Job we make and the reference's.
+type Change struct {
+	// Name is what --keep takes, Defect the reason, such as D-35; empty where the
+	// change is not the mend of a defect.
+	Name, Defect string
+	// Does says what differs, for the docs.
+	Does string
+	// Fixed is whether delivery rests on the change, so that Keep has no power over it.
+	Fixed bool
+	apply func(h *hardening)
+}
+
+// Changes returns the changes in the order in which Harden applies them.
+func Changes() []Change {
+	return []Change{
+		{"type", "D-44", "apiVersion, kind and the name of the first container are filled in where a template left them out", true, (*hardening).setType},
+		{"name", "D-17", "the Job's name is made of flow run and attempt, so that the API server refuses a second one", true, (*hardening).setName},
+		{"labels", "D-47", "our labels stand on Job and pod template", true, (*hardening).setLabels},
+		{"annotations", "", "attempt and names of flow run and flow are annotations of Job and pod template", true, (*hardening).setAnnotations},
+		{"namespace", "D-44", "metadata.namespace is the agent's", true, (*hardening).setNamespace},
+		{"no-restart", "D-35", "backoffLimit is 0 unless the template sets one", false, (*hardening).setBackoffLimit},
+		{"retention", "", "ttlSecondsAfterFinished is never shorter than the time for which the name must stay taken", true, (*hardening).setTTL},
+		{"pull-secrets", "D-32", "image pull secrets without a name are left out, a comma list is a list", false, (*hardening).setPullSecrets},
+		{"pull-policy", "D-33", "imagePullPolicy is the agent's setting if there is one", false, (*hardening).setPullPolicy},
+		{"cpu-limit", "D-33", "no cpu limit unless one is set", false, (*hardening).setCPULimit},
+		{"resources", "D-43", "the agent's memory and cpu settings are defaults for flows with a run config too", false, (*hardening).setResources},
+		{"log-level", "D-33", "the log level of flow runs is the agent's setting", false, (*hardening).setLogLevel},
+		{"context-namespace", "D-31", "PREFECT__CONTEXT__NAMESPACE is the namespace really used", false, (*hardening).setContextNamespace},
+		{"service-account", "", "environment flows of 0.12.0 and later get the agent's service account, as from the agents of that time", false, (*hardening).setServiceAccount},
+		{"backend", "D-37", "PREFECT__BACKEND is passed", false, (*hardening).setBackend},
+		{"run-command", "D-46", "flows of 0.13.0 and later are started with the command they know", false, (*hardening).setRunCommand},
+		{"credential", "D-36", "the credential is a reference to a Secret where one is named; an empty one is left out", false, (*hardening).setCredential},
+		{"safe-to-evict", "D-64", "the cluster autoscaler may not evict the pod", false, (*hardening).setSafeToEvict},
+		{"pod-security", "", "no privilege escalation and the runtime's seccomp profile, where the template says nothing else", false, (*hardening).setSecurity},
+	}
+}
+
+// Harden returns a copy of the tree with all Changes applied. The name is the
+// Job's, the attempt what it starts. Values of a wrong type are left alone:
+// Decode reports them with their place.
+func Harden(tree Tree, run FlowRun, s Settings, name, attempt string) Tree {
+	copied, _ := clone(tree).(Tree)
+	h := hardening{tree: copied, run: run, settings: s, name: name, attempt: attempt}
+	h.apply()
+	return copied
+}
+
+type hardening struct {
+	tree          Tree
+	run           FlowRun
+	settings      Settings
+	name, attempt string
+	legacy        bool
+	// The places of the tree; never nil, but detached from it where the tree
+	// holds something else there.
+	job, spec, podTemplate, podMetadata, pod, container Tree
+}
+
+func (h *hardening) apply() {
+	b := builder{run: h.run, settings: h.settings}
+	h.legacy = b.reference() == Reference0110
+	h.job = child(h.tree, "metadata")
+	h.spec = child(h.tree, "spec")
+	h.podTemplate = child(h.spec, "template")
+	h.podMetadata = child(h.podTemplate, "metadata")
+	h.pod = child(h.podTemplate, "spec")
+	h.container = Tree{}
+	if containers, ok := h.pod["containers"].([]any); ok && len(containers) > 0 {
+		if container, ok := containers[0].(Tree); ok {
+			h.container = container
+		}
+	}
+	for _, change := range Changes() {
+		if change.Fixed || !slices.Contains(h.settings.Keep, change.Name) {
+			change.apply(h)
+		}
+	}
+}
+
+// child returns parent[key] as an object, made if it is absent or null.
+func child(parent Tree, key string) Tree {
+	if value, given := parent[key]; given && value != nil {
+		if object, ok := value.(Tree); ok {
+			return object
+		}
+		return Tree{}
+	}
+	object := Tree{}
+	parent[key] = object
+	return object
+}
+
+// setDefault sets a key that is absent or null.
+func setDefault(tree Tree, key string, value any) {
+	if tree[key] == nil {
+		tree[key] = value
+	}
+}
+
+func (h *hardening) setType() {
+	setDefault(h.tree, "apiVersion", "batch/v1")
+	setDefault(h.tree, "kind", "Job")
+	setDefault(h.container, "name", "flow")
+}
+
+func (h *hardening) setName() {
+	h.job["name"] = h.name
+	delete(h.job, "generateName")
+	if h.legacy {
+		for _, labels := range h.labels() {
+			labels["app"] = h.name
+			labels["identifier"] = flowrun.Identifier(h.run.ID, h.attempt)
+		}
+	}
+}
+
+func (h *hardening) labels() []Tree {
+	return []Tree{child(h.job, "labels"), child(h.podMetadata, "labels")}
+}
+
+func (h *hardening) setLabels() {
+	for _, labels := range h.labels() {
+		labels[flowrun.LabelManagedBy] = flowrun.ManagedBy
+		labels[flowrun.LabelIdentifier] = flowrun.Identifier(h.run.ID, h.attempt)
+		labels[flowrun.LabelFlowRunID] = string(h.run.ID)
+		labels[flowrun.LabelFlowID] = h.run.FlowID
+	}
+}
+
+const maxAnnotation = 1024
+
+func (h *hardening) setAnnotations() {
+	for _, annotations := range []Tree{child(h.job, "annotations"), child(h.podMetadata, "annotations")} {
+		annotations[flowrun.AnnotationAttempt] = h.attempt
+		annotations[flowrun.AnnotationFlowRunName] = cut(h.run.Name)
+		annotations[flowrun.AnnotationFlowName] = cut(h.run.FlowName)
+	}
+}
+
+func cut(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxAnnotation)], "")
+}
+
+func (h *hardening) setNamespace() { setText(h.job, "namespace", h.settings.Namespace) }
+
+func (h *hardening) setBackoffLimit() { setDefault(h.spec, "backoffLimit", int64(0)) }
+
+func (h *hardening) setTTL() {
+	least := int64(flowrun.Retention.Seconds())
+	if seconds, ok := h.spec["ttlSecondsAfterFinished"].(int64); ok && seconds < least {
+		h.spec["ttlSecondsAfterFinished"] = least
+	}
+}
+
+func (h *hardening) setPullSecrets() {
+	secrets, ok := h.pod["imagePullSecrets"].([]any)
+	if !ok {
+		return
+	}
+	if h.legacy {
+		secrets = references(h.settings.ImagePullSecrets)
+	}
+	secrets = slices.DeleteFunc(secrets, func(item any) bool {
+		secret, ok := item.(Tree)
+		return ok && (secret["name"] == nil || secret["name"] == "")
+	})
+	if len(secrets) == 0 {
+		delete(h.pod, "imagePullSecrets")
+		return
+	}
+	h.pod["imagePullSecrets"] = secrets
+}
+
+func (h *hardening) setPullPolicy() {
+	policy := h.settings.ImagePullPolicy
+	if policy != "" && (h.legacy || h.container["imagePullPolicy"] == nil) {
+		h.container["imagePullPolicy"] = policy
+	}
+}
+
+func (h *hardening) resources() (requests, limits Tree) {
+	resources := child(h.container, "resources")
+	return child(resources, "requests"), child(resources, "limits")
+}
+
+func (h *hardening) setCPULimit() {
+	if _, limits := h.resources(); h.legacy && h.settings.JobCPULimit == "" {
+		delete(limits, "cpu")
+	}
+}
+
+// setResources leaves a resource alone as soon as the flow says anything about
+// it: half a setting from each side may be a request above the limit.
+func (h *hardening) setResources() {
+	if h.legacy {
+		return
+	}
+	s := h.settings
+	requests, limits := h.resources()
+	if requests["memory"] == nil && limits["memory"] == nil {
+		setText(requests, "memory", s.JobMemRequest)
+		setText(limits, "memory", s.JobMemLimit)
+	}
+	if requests["cpu"] == nil && limits["cpu"] == nil {
+		setText(requests, "cpu", s.JobCPURequest)
+		setText(limits, "cpu", s.JobCPULimit)
+	}
+}
+
+func (h *hardening) setLogLevel() {
+	if variable := h.variable(envLogLevel); h.legacy && h.settings.FlowLogLevel != "" && variable != nil {
+		variable["value"] = h.settings.FlowLogLevel
+	}
+}
+
+func (h *hardening) setContextNamespace() {
+	if variable := h.variable(envNamespace); h.legacy && h.settings.Namespace != "" && variable != nil {
+		variable["value"] = h.settings.Namespace
+	}
+}
+
+func (h *hardening) setBackend() {
+	env, ok := h.container["env"].([]any)
+	if !ok || h.settings.Backend == "" || h.variable(envBackend) != nil {
+		return
+	}
+	h.container["env"] = append(env, Tree{"name": envBackend, "value": h.settings.Backend})
+}
+
+// variable is the first entry of that name, which is the agent's own: what a
+// user adds to it comes later and wins.
+func (h *hardening) variable(name string) Tree {
+	env, _ := h.container["env"].([]any)
+	for _, item := range env {
+		if variable, ok := item.(Tree); ok && variable["name"] == name {
+			return variable
+		}
+	}
+	return nil
+}
+
+func (h *hardening) setRunCommand() {
+	if h.legacy && h.run.since(0, 13) {
+		h.container["args"] = []any{commandFlowRun}
+	}
+}
+
+func (h *hardening) setServiceAccount() {
+	account := h.settings.ServiceAccountName
+	if h.legacy && account != nil && h.run.since(0, 12) {
+		setText(h.pod, "serviceAccountName", *account)
+	}
+}
+
+func (h *hardening) setCredential() {
+	env, ok := h.container["env"].([]any)
+	if !ok {
+		return
+	}
+	h.container["env"] = slices.DeleteFunc(env, func(item any) bool {
+		variable, ok := item.(Tree)
+		if !ok || variable["name"] != envAuthToken && variable["name"] != envAPIKey || variable["value"] != h.settings.Credential {
+			return false
+		}
+		if from := h.settings.CredentialFrom; from != nil {
+			delete(variable, "value")
+			variable["valueFrom"] = Tree{"secretKeyRef": Tree{"name": from.Secret, "key": from.Key}}
+			return false
+		}
+		return h.settings.Credential == ""
+	})
+}
+
+const annotationSafeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+func (h *hardening) setSafeToEvict() {
+	setDefault(child(h.podMetadata, "annotations"), annotationSafeToEvict, "false")
+}
+
+// setSecurity asks for what the restricted pod security standard asks for, as
+// far as images that run as root still work: no user, no dropped capabilities.
+func (h *hardening) setSecurity() {
+	if h.windows() {
+		return
+	}
+	setDefault(child(h.pod, "securityContext"), "seccompProfile", Tree{"type": "RuntimeDefault"})
+	security := child(h.container, "securityContext")
+	if !privileged(security) {
+		setDefault(security, "allowPrivilegeEscalation", false)
+	}
+}
+
+func (h *hardening) windows() bool {
+	system, _ := h.pod["os"].(Tree)
+	selector, _ := h.pod["nodeSelector"].(Tree)
+	return system["name"] == "windows" || selector["kubernetes.io/os"] == "windows"
+}
+
+// privileged is where the API server refuses allowPrivilegeEscalation: false.
+func privileged(security Tree) bool {
+	if security["privileged"] == true {
+		return true
+	}
+	capabilities, _ := security["capabilities"].(Tree)
+	added, _ := capabilities["add"].([]any)
+	return slices.ContainsFunc(added, func(item any) bool { return item == "SYS_ADMIN" || item == "CAP_SYS_ADMIN" || item == "ALL" })
+}

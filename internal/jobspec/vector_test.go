@@ -1,0 +1,332 @@
+package jobspec_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+)
+
+type vector struct {
+	Name     string
+	Versions []string
+	Input    struct {
+		Agent                map[string]any
+		Environment          map[string]string
+		Files                map[string]string
+		HomeFiles            map[string]string `json:"home_files"`
+		FlowRun              vectorRun         `json:"flow_run"`
+		RunConfigConstructor *struct {
+			Class  string
+			Kwargs map[string]any
+		} `json:"run_config_constructor"`
+	}
+	Expected    outcome
+	Expected124 *outcome `json:"expected_1.2.4"`
+	Deviates    []struct{ ID, Path string }
+}
+
+type vectorRun struct {
+	ID        flowrun.ID
+	Name      string
+	RunConfig json.RawMessage `json:"run_config"`
+	Flow      struct {
+		ID          string
+		Name        string
+		CoreVersion *string `json:"core_version"`
+		Environment json.RawMessage
+		Storage     json.RawMessage
+	}
+}
+
+type outcome struct {
+	Agent *struct {
+		Labels             []string
+		EnvVars            [][2]any `json:"env_vars"`
+		LogToCloud         bool     `json:"log_to_cloud"`
+		Namespace          *string
+		ServiceAccountName *string  `json:"service_account_name"`
+		ImagePullSecrets   []string `json:"image_pull_secrets"`
+	}
+	Job              any
+	RunConfig        json.RawMessage `json:"run_config"`
+	ConstructorError *pythonError    `json:"constructor_error"`
+	RunConfigError   *pythonError    `json:"run_config_error"`
+	JobError         *pythonError    `json:"job_error"`
+	DeployError      *pythonError    `json:"deploy_error"`
+}
+
+type pythonError struct{ Class, Message string }
+
+func (o outcome) failure() *pythonError {
+	for _, e := range []*pythonError{o.DeployError, o.JobError, o.RunConfigError} {
+		if e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+func readVector(t *testing.T, file string) vector {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	raw = bytes.ReplaceAll(raw, []byte("{{DIR}}"), []byte(filepath.ToSlash(dir)))
+	var v vector
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range v.Input.Files {
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.Name = dir
+	return v
+}
+
+// translate takes the agent's effective settings from the vector where it has
+// them: how they come about is the configuration's business.
+func (v vector) translate(t *testing.T, version string, want outcome) (jobspec.FlowRun, jobspec.Settings) {
+	t.Helper()
+	in := v.Input.FlowRun
+	run := jobspec.FlowRun{
+		ID: in.ID, Name: in.Name, FlowID: in.Flow.ID, FlowName: in.Flow.Name,
+		RunConfig: in.RunConfig, Environment: in.Flow.Environment, Storage: in.Flow.Storage,
+	}
+	if in.Flow.CoreVersion != nil {
+		run.CoreVersion = *in.Flow.CoreVersion
+	}
+	if want.RunConfig != nil {
+		run.RunConfig = want.RunConfig
+	} else if c := v.Input.RunConfigConstructor; c != nil {
+		raw, err := json.Marshal(withType(c.Class, c.Kwargs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.RunConfig = raw
+	}
+	return run, v.settings(version, want)
+}
+
+func withType(class string, kwargs map[string]any) map[string]any {
+	out := map[string]any{"type": class}
+	maps.Copy(out, kwargs)
+	return out
+}
+
+func (v vector) settings(version string, want outcome) jobspec.Settings {
+	env := v.Input.Environment
+	s := jobspec.Settings{
+		Backend:           v.backend(),
+		NamespaceVariable: lookup(env, "NAMESPACE", "default"),
+		FlowLogLevel:      lookup(env, "PREFECT__LOGGING__LEVEL", "INFO"),
+		TenantID:          env["PREFECT__CLOUD__TENANT_ID"],
+		JobMemRequest:     env["JOB_MEM_REQUEST"],
+		JobMemLimit:       env["JOB_MEM_LIMIT"],
+		JobCPURequest:     env["JOB_CPU_REQUEST"],
+		JobCPULimit:       env["JOB_CPU_LIMIT"],
+		Template:          v.load,
+	}
+	s.API = v.api(s.Backend)
+	key := env["PREFECT__CLOUD__API_KEY"]
+	if v.configured() {
+		s.API, key, s.TenantID = expectedValue(want.Job, "PREFECT__CLOUD__API"), expectedValue(want.Job, "PREFECT__CLOUD__API_KEY"), expectedValue(want.Job, "PREFECT__CLOUD__TENANT_ID")
+	}
+	s.AgentTemplatePath, _ = v.Input.Agent["job_template_path"].(string)
+	if a := want.Agent; a != nil {
+		s.Labels, s.SendLogs, s.ServiceAccountName, s.ImagePullSecrets = a.Labels, a.LogToCloud, a.ServiceAccountName, a.ImagePullSecrets
+		for _, pair := range a.EnvVars {
+			s.EnvVars = append(s.EnvVars, jobspec.EnvVar{Name: fmt.Sprint(pair[0]), Value: fmt.Sprint(pair[1])})
+		}
+		if a.Namespace != nil {
+			s.Namespace = *a.Namespace
+		}
+	}
+	switch version {
+	case version011:
+		s.Reference = jobspec.Reference0110
+		s.Credential = env["PREFECT__CLOUD__AGENT__AUTH_TOKEN"]
+		s.ImagePullSecrets = []string{env["IMAGE_PULL_SECRETS"]}
+	case version124:
+		s.Reference = jobspec.Reference124
+		s.Credential = key
+	case version141:
+		// Auto must find this one by itself.
+		s.Credential = key
+	}
+	return s
+}
+
+// configured reports whether API, key or tenant come from files, from other
+// keys or from Prefect: then Build gets what the reference had found there.
+func (v vector) configured() bool {
+	for key := range v.Input.Environment {
+		if strings.HasPrefix(key, "PREFECT__SERVER__") {
+			return true
+		}
+	}
+	return len(v.Input.HomeFiles) > 0 || v.Input.Environment["PREFECT__CLOUD__API_KEY"] != "" && v.Input.Environment["PREFECT__CLOUD__TENANT_ID"] == ""
+}
+
+func expectedValue(job any, name string) string {
+	list, _ := dig(job, "spec", "template", "spec", "containers", 0, "env").([]any)
+	for _, item := range list {
+		if dig(item, "name") == name {
+			return fmt.Sprint(dig(item, "value"))
+		}
+	}
+	return ""
+}
+
+// dig follows keys and indexes into a tree; nil where there is nothing.
+func dig(value any, steps ...any) any {
+	for _, step := range steps {
+		switch s := step.(type) {
+		case string:
+			object, _ := value.(map[string]any)
+			value = object[s]
+		case int:
+			list, _ := value.([]any)
+			if s >= len(list) {
+				return nil
+			}
+			value = list[s]
+		}
+	}
+	return value
+}
+
+func (v vector) backend() string { return lookup(v.Input.Environment, "PREFECT__BACKEND", "cloud") }
+
+func (v vector) api(backend string) string {
+	fallback := "https://api.prefect.io"
+	if backend == "server" {
+		fallback = "http://localhost:4200"
+	}
+	return lookup(v.Input.Environment, "PREFECT__CLOUD__API", fallback)
+}
+
+func lookup(env map[string]string, key, fallback string) string {
+	if value, ok := env[key]; ok {
+		return value
+	}
+	return fallback
+}
+
+// load is the template loader for files; v.Name is the temporary directory.
+func (v vector) load(file string) ([]byte, error) {
+	scheme, rest, found := strings.Cut(file, "://")
+	if !found {
+		scheme, rest = "file", file
+	}
+	if !slices.Contains([]string{"file", "local", "agent"}, scheme) {
+		return nil, fmt.Errorf("unsupported file scheme %s", file)
+	}
+	if !filepath.IsAbs(rest) && rest != "" {
+		rest = filepath.Join(v.Name, rest)
+	}
+	return os.ReadFile(rest)
+}
+
+// compare is the corpus' rule: JSON, env by name except where names repeat. We
+// keep the order too, except in 1.2.4, whose vectors have that of 1.4.1.
+func (v vector) compare(t *testing.T, version string, got jobspec.Tree, want any) string {
+	t.Helper()
+	got, want = viaJSON(t, got).(jobspec.Tree), viaJSON(t, want)
+	for _, d := range v.Deviates {
+		if slices.Contains(configDefects, d.ID) {
+			drop(got, strings.Split(strings.TrimPrefix(d.Path, "/job/"), "/"))
+			drop(want, strings.Split(strings.TrimPrefix(d.Path, "/job/"), "/"))
+		}
+	}
+	if version == version124 {
+		got, want = byName(got).(jobspec.Tree), byName(want)
+	}
+	return cmp.Diff(want, any(got))
+}
+
+func viaJSON(t *testing.T, value any) any {
+	t.Helper()
+	raw, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var out any
+	if err := decoder.Decode(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// drop empties the value at a JSON pointer on both sides alike.
+func drop(value any, steps []string) {
+	for i, step := range steps {
+		last := i == len(steps)-1
+		switch v := value.(type) {
+		case map[string]any:
+			if last {
+				delete(v, step)
+			}
+			value = v[step]
+		case []any:
+			var index int
+			if _, err := fmt.Sscan(step, &index); err != nil || index >= len(v) {
+				return
+			}
+			if last {
+				v[index] = nil
+			}
+			value = v[index]
+		}
+	}
+}
+
+// byName turns every env list into a map from name to its entries in order.
+func byName(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, item := range v {
+			if list, ok := item.([]any); ok && key == "env" {
+				v[key] = envMap(list)
+				continue
+			}
+			v[key] = byName(item)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = byName(item)
+		}
+	}
+	return value
+}
+
+func envMap(list []any) map[string]any {
+	out := map[string]any{}
+	for _, item := range list {
+		name := "?"
+		if entry, ok := item.(map[string]any); ok {
+			name = fmt.Sprint(entry["name"])
+		}
+		entries, _ := out[name].([]any)
+		out[name] = append(entries, item)
+	}
+	return out
+}
