@@ -2,12 +2,12 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO      ?= go
 TOOL    := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
-CLUSTER ?= prefect-kube
+CLUSTER_NAME ?= prefect-kube
 
 .PHONY: demo build test unit e2e lint fuzz bench golden cluster-up cluster-down clean
 
 demo: build ## a real flow, registered by the real Prefect client, runs in a pod
-	cd testcluster && $(GO) run ./cmd/demo
+	cd testcluster && $(GO) run ./cmd/testcluster demo --name $(CLUSTER_NAME) --binary $(CURDIR)/bin/prefect-kube
 
 build: ## bin/prefect-kube, static, version stamped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/prefect-kube ./cmd/prefect-kube
@@ -34,10 +34,10 @@ golden: ## rewrite the golden files
 	$(GO) test ./internal/... ./cmd/... -run 'Golden|Job|Script' -update
 
 cluster-up: ## a real Kubernetes; the last line is to be pasted
-	cd testcluster && $(GO) run ./cmd/testcluster up --name $(CLUSTER)
+	cd testcluster && $(GO) run ./cmd/testcluster up --name $(CLUSTER_NAME)
 
 cluster-down:
-	cd testcluster && $(GO) run ./cmd/testcluster down --name $(CLUSTER)
+	cd testcluster && $(GO) run ./cmd/testcluster down --name $(CLUSTER_NAME)
 
 clean:
 	rm -rf bin

@@ -1,0 +1,5 @@
+package cluster
+
+import "syscall"
+
+func detach(point string) error { return syscall.Unmount(point, syscall.MNT_DETACH) }

@@ -1,0 +1,121 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait. It only matters when something is broken.
+const patience = 90 * time.Second
+
+// process is a program that runs as long as its test, or until it is stopped.
+type process struct {
+	t       *testing.T
+	name    string
+	command *exec.Cmd
+	log     *os.File
+	done    chan struct{}
+}
+
+// start starts the program with its output in a log that is printed when the test fails.
+func start(t *testing.T, dir, name, path string, args ...string) *process {
+	t.Helper()
+	log, err := logFile(dir, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, name: name, log: log, done: make(chan struct{})}
+	p.command = exec.Command(path, args...)
+	p.command.Env = append(os.Environ(), "HOME="+dir, "KUBECONFIG="+shared.target.Kubeconfig, "PREFECT__BACKEND=server")
+	p.command.Stdout, p.command.Stderr = log, log
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		_ = p.command.Wait() // the status is read by whoever asks
+	}()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("%s %v, its log:\n%s", name, p.command.ProcessState, p.output())
+		}
+		_ = log.Close()
+	})
+	return p
+}
+
+// stop asks the program to leave and waits for it. It returns how the program ended.
+func (p *process) stop() *os.ProcessState {
+	p.t.Helper()
+	_ = p.command.Process.Signal(syscall.SIGTERM) // it may have left already
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		p.t.Errorf("%s does not leave when asked", p.name)
+		_ = p.command.Process.Kill()
+		<-p.done
+	}
+	return p.command.ProcessState
+}
+
+func (p *process) output() string {
+	data, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}
+
+// await waits until the check passes; a program that has left fails the test at once.
+func (p *process) await(what string, check func(context.Context) error) {
+	p.t.Helper()
+	eventually(p.t, what, func(ctx context.Context) error {
+		select {
+		case <-p.done:
+			p.t.Fatalf("%s: %s left: %v", what, p.name, p.command.ProcessState)
+		default:
+		}
+		return check(ctx)
+	})
+}
+
+// eventually repeats the check until it passes or patience ends.
+func eventually(t *testing.T, what string, check func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited %v until %s: %v", patience, what, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func healthy(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	return errors.Join(err, response.Body.Close())
+}

@@ -1,0 +1,14 @@
+// Command pause keeps a Pod's sandbox alive: it waits for a signal and leaves.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	<-stop
+}
