@@ -1,0 +1,176 @@
+package prefect1_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prefect-kube/prefect-kube/internal/devserver"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+)
+
+// servers are what the client must work with: the development backend in both
+// generations, and a real server where PREFECT_SERVER_URL names one.
+func servers(t *testing.T) map[string]string {
+	t.Helper()
+	urls := map[string]string{}
+	for _, generation := range []devserver.Generation{devserver.Server0, devserver.Server1} {
+		server, err := devserver.New(t.Context(), devserver.Options{Listen: "127.0.0.1:0", Generation: generation, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener := httptest.NewServer(server.Handler())
+		t.Cleanup(func() {
+			listener.Close()
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		urls["dev "+string(generation)] = listener.URL
+	}
+	if url := os.Getenv("PREFECT_SERVER_URL"); url != "" {
+		urls["real"] = url
+	}
+	return urls
+}
+
+// post sends one document as a Prefect client would and returns its data.
+func post(t *testing.T, url, query string, input any) map[string]json.RawMessage {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"query": query, "variables": map[string]any{"input": input}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Post(url, "application/json", strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Data   map[string]json.RawMessage
+		Errors []any
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || len(answer.Errors) > 0 {
+		t.Fatalf("%s: %v %v", query, err, answer.Errors)
+	}
+	return answer.Data
+}
+
+func idOf(t *testing.T, data json.RawMessage) string {
+	t.Helper()
+	var out struct{ ID string }
+	if err := json.Unmarshal(data, &out); err != nil || out.ID == "" {
+		t.Fatalf("no id in %s: %v", data, err)
+	}
+	return out.ID
+}
+
+// newRun registers a flow with plain documents and creates a run of it.
+func newRun(t *testing.T, url string, tenants bool) flowrun.ID {
+	t.Helper()
+	input := map[string]any{"set_schedule_active": false, "serialized_flow": map[string]any{
+		"name": "etl", "tasks": []any{}, "edges": []any{}, "parameters": []any{}, "__version__": "1.4.1",
+		"environment": map[string]any{"type": "LocalEnvironment", "labels": []string{"x"}, "__version__": "0.11.0"},
+		"storage":     map[string]any{"type": "Docker", "registry_url": "", "image_name": "i", "image_tag": "t", "flows": map[string]any{}},
+	}}
+	if tenants {
+		var rows []struct{ ID string }
+		if err := json.Unmarshal(post(t, url, `query { tenant { id } }`, nil)["tenant"], &rows); err != nil || len(rows) == 0 {
+			t.Fatalf("no tenant: %v", err)
+		}
+		project := post(t, url, `mutation($input: create_project_input!) { create_project(input: $input) { id } }`,
+			map[string]any{"name": fmt.Sprintf("p-%d", time.Now().UnixNano()), "tenant_id": rows[0].ID})
+		input["project_id"] = idOf(t, project["create_project"])
+	}
+	flow := idOf(t, post(t, url, `mutation($input: create_flow_input!) { create_flow(input: $input) { id } }`, input)["create_flow"])
+	run := post(t, url, `mutation($input: create_flow_run_input!) { create_flow_run(input: $input) { id } }`, map[string]any{"flow_id": flow})
+	return flowrun.ID(idOf(t, run["create_flow_run"]))
+}
+
+// The client of either release goes through a run's life on every server.
+func TestClientOnServers(t *testing.T) {
+	t.Parallel()
+	for name, url := range servers(t) {
+		for _, version := range []string{prefect1.Version0, prefect1.Version1} {
+			t.Run(name+" with "+version, func(t *testing.T) {
+				t.Parallel()
+				client, err := prefect1.New(prefect1.Options{
+					API: url, CoreVersion: version, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := client.Connect(t.Context(), prefect1.Registration{Name: "agent", Labels: []string{"x"}}); err != nil {
+					t.Fatal(err)
+				}
+				live(t, client, newRun(t, url, client.TenantID() != ""))
+			})
+		}
+	}
+}
+
+func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
+	t.Helper()
+	ctx, now := t.Context(), time.Now()
+	if queue, err := client.RunsInQueue(ctx, now, []string{"x"}); err != nil || !contains(queue, id) {
+		t.Fatalf("queue is %v, %v; want it to hold %s", queue, err, id)
+	}
+	if queue, err := client.RunsInQueue(ctx, now, []string{"y"}); err != nil || contains(queue, id) {
+		t.Fatalf("queue of another label is %v, %v", queue, err)
+	}
+	runs, err := client.FlowRuns(ctx, []flowrun.ID{id}, now)
+	if err != nil || len(runs) != 1 || runs[0].Err != nil {
+		t.Fatalf("flow runs are %+v, %v", runs, err)
+	}
+	offer := runs[0]
+	mark := flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: "p", Namespace: "n", Job: "j", On: flowrun.Fold(offer.History).Scheduled}
+	claim := flowrun.Write{FlowRunID: id, Version: offer.Version, Type: flowrun.Submitted, Message: "m", Mark: mark, Inner: offer.State.Data}
+	if err := client.SetStates(ctx, []flowrun.Write{claim}); err != nil {
+		t.Fatal(err)
+	}
+	snapshot := snapshotOf(ctx, t, client, id)
+	if stand := flowrun.Fold(snapshot.History); !stand.Holds("a", mark.On) || snapshot.Shown != flowrun.Submitted {
+		t.Fatalf("the claim does not hold: %+v", snapshot)
+	}
+	verdict := flowrun.Write{FlowRunID: id, Version: snapshot.Version, Type: flowrun.Failed, Message: "why", Mark: flowrun.Mark{
+		Kind: flowrun.Verdict, Agent: "a", Place: "p", On: snapshot.Version, OnType: flowrun.Submitted,
+	}}
+	if err := client.SetStates(ctx, []flowrun.Write{verdict}); err != nil {
+		t.Fatal(err)
+	}
+	counting := flowrun.Fold(snapshotOf(ctx, t, client, id).History).Counting.State
+	if diff := cmp.Diff(verdict.Mark, counting.Mark); diff != "" || counting.Message != "why" {
+		t.Errorf("the verdict came back as %q (-want +got):\n%s", counting.Message, diff)
+	}
+	if err := client.WriteLogs(ctx, []flowrun.Log{{FlowRunID: id, Name: "agent", Level: flowrun.LevelInfo, Message: "hello", Time: now}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func contains(queue []flowrun.ID, id flowrun.ID) bool {
+	for _, q := range queue {
+		if q == id {
+			return true
+		}
+	}
+	return false
+}
+
+func snapshotOf(ctx context.Context, t *testing.T, client *prefect1.Client, id flowrun.ID) flowrun.Snapshot {
+	t.Helper()
+	snapshots, err := client.Snapshots(ctx, []flowrun.ID{id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshots[id]
+}
