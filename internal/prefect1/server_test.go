@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func post(t *testing.T, url, query string, input any) map[string]json.RawMessage
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // read only
 	var answer struct {
 		Data   map[string]json.RawMessage
 		Errors []any
@@ -122,10 +123,10 @@ func TestClientOnServers(t *testing.T) {
 func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	t.Helper()
 	ctx, now := t.Context(), time.Now()
-	if queue, err := client.RunsInQueue(ctx, now, []string{"x"}); err != nil || !contains(queue, id) {
+	if queue, err := client.RunsInQueue(ctx, now, []string{"x"}); err != nil || !slices.Contains(queue, id) {
 		t.Fatalf("queue is %v, %v; want it to hold %s", queue, err, id)
 	}
-	if queue, err := client.RunsInQueue(ctx, now, []string{"y"}); err != nil || contains(queue, id) {
+	if queue, err := client.RunsInQueue(ctx, now, []string{"y"}); err != nil || slices.Contains(queue, id) {
 		t.Fatalf("queue of another label is %v, %v", queue, err)
 	}
 	runs, err := client.FlowRuns(ctx, []flowrun.ID{id}, now)
@@ -155,15 +156,6 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	if err := client.WriteLogs(ctx, []flowrun.Log{{FlowRunID: id, Name: "agent", Level: flowrun.LevelInfo, Message: "hello", Time: now}}); err != nil {
 		t.Error(err)
 	}
-}
-
-func contains(queue []flowrun.ID, id flowrun.ID) bool {
-	for _, q := range queue {
-		if q == id {
-			return true
-		}
-	}
-	return false
 }
 
 func snapshotOf(ctx context.Context, t *testing.T, client *prefect1.Client, id flowrun.ID) flowrun.Snapshot {
