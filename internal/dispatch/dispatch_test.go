@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,7 +127,8 @@ func run(t *testing.T, w *world, body func(ctx context.Context, d *dispatch.Disp
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w.began = time.Now()
-		d, err := dispatch.New[string](dispatch.Config{Settle: dispatch.Settle, Parallel: 4, Drain: time.Minute, Logger: slog.New(slog.DiscardHandler)}, w, w)
+		log := &orderly{}
+		d, err := dispatch.New[string](dispatch.Config{Settle: dispatch.Settle, Parallel: 4, Drain: time.Minute, Logger: slog.New(log)}, w, w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +136,23 @@ func run(t *testing.T, w *world, body func(ctx context.Context, d *dispatch.Disp
 		if err := d.Wait(); err != nil {
 			t.Fatal(err)
 		}
+		if log.broken.Load() {
+			t.Error("a start went from one phase to another that may not follow")
+		}
 	})
+}
+
+// orderly notices phases out of order.
+type orderly struct{ broken atomic.Bool }
+
+func (*orderly) Enabled(context.Context, slog.Level) bool { return true }
+func (o *orderly) WithAttrs([]slog.Attr) slog.Handler     { return o }
+func (o *orderly) WithGroup(string) slog.Handler          { return o }
+func (o *orderly) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "phase out of order" {
+		o.broken.Store(true)
+	}
+	return nil
 }
 
 func TestStart(t *testing.T) {

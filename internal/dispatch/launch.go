@@ -185,6 +185,9 @@ func (d *Dispatcher[T]) drop(ctx context.Context, starts []*start[T], why string
 
 // enter moves a start to its next phase and says so, one line per run and phase.
 func (d *Dispatcher[T]) enter(ctx context.Context, s *start[T], p Phase) {
+	if !s.phase.mayFollow(p) {
+		d.c.Logger.ErrorContext(ctx, "phase out of order", slog.String("phase", p.String()), slog.String("reason", "after "+s.phase.String()))
+	}
 	s.phase = p
 	level := slog.LevelDebug
 	switch p {
@@ -208,4 +211,3 @@ func (d *Dispatcher[T]) enter(ctx context.Context, s *start[T], p Phase) {
 	}
 	d.c.Logger.LogAttrs(ctx, level, "flow run", attrs...)
 }
-

@@ -1,6 +1,9 @@
 package dispatch
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Phase is where one start stands.
 type Phase uint8
@@ -37,6 +40,9 @@ var next = map[Phase][]Phase{
 	Dropped:   {},
 	Aborted:   {},
 }
+
+// mayFollow reports whether a start in phase p may go on to phase to.
+func (p Phase) mayFollow(to Phase) bool { return slices.Contains(next[p], to) }
 
 // Final reports whether nothing follows.
 func (p Phase) Final() bool { return len(next[p]) == 0 }
