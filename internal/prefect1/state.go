@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
@@ -123,6 +124,11 @@ func markContext(m flowrun.Mark) map[string]any {
 // encodeState writes a state with every key that the Python serialiser writes
 // (serialization/state.py), at the version that we speak.
 func encodeState(w flowrun.Write, version string) map[string]any {
+	if w.Mark.Kind == flowrun.PutBack {
+		if state, ok := encodePutBack(w); ok {
+			return state
+		}
+	}
 	state := map[string]any{
 		"type": w.Type, "message": w.Message,
 		"context": markContext(w.Mark), "cached_inputs": map[string]any{},
@@ -133,4 +139,19 @@ func encodeState(w flowrun.Write, version string) map[string]any {
 		state["state"] = w.Inner
 	}
 	return state
+}
+
+// encodePutBack writes a state again with all its data: results, tags and what a
+// newer client may have added. ok is false if the data is no state.
+func encodePutBack(w flowrun.Write) (state map[string]any, ok bool) {
+	if json.Unmarshal(w.Inner, &state) != nil || state == nil {
+		return nil, false
+	}
+	context, isObject := state["context"].(map[string]any)
+	if !isObject {
+		context = map[string]any{}
+	}
+	maps.Copy(context, markContext(w.Mark))
+	state["context"] = context
+	return state, true
 }

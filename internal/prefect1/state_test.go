@@ -74,6 +74,21 @@ func TestMarksSurviveTheWire(t *testing.T) {
 	}
 }
 
+// A put-back keeps every key of the state it writes again.
+func TestPutBackKeepsTheData(t *testing.T) {
+	t.Parallel()
+	inner := `{"type":"Success","message":"done","context":{"tags":["a"]},"_result":{"type":"PrefectResult","location":"42"},"x":1}`
+	w := flowrun.Write{Type: flowrun.Success, Inner: json.RawMessage(inner), Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "a", Place: "p", On: 3}}
+	got := encodeState(w, Version1)
+	want := map[string]any{
+		"type": "Success", "message": "done", "_result": map[string]any{"type": "PrefectResult", "location": "42"}, "x": 1.0,
+		"context": map[string]any{"tags": []any{"a"}, "agent": "a", "place": "p", "on": 3, "put_back": true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzParseState(f *testing.F) {
 	for _, seed := range []string{
 		`{"type":"Scheduled","message":"Flow run scheduled.","start_time":"2020-05-14T12:00:00.123456+00:00","context":{},"cached_inputs":{},"_result":{"type":"NoResultType","__version__":"0.11.0"},"__version__":"0.11.0"}`,
