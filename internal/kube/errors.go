@@ -1,0 +1,111 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Error is a request that did not succeed. Its cause keeps the API server's
+// own reason, so apierrors.IsForbidden and its like work on it.
+type Error struct {
+	// Op says what was attempted, such as: create job "x" in namespace "y".
+	Op string
+	// Mend says what to do about it, empty if nothing is known.
+	Mend string
+	Err  error
+}
+
+func (e *Error) Error() string {
+	text := e.Op + ": " + cause(e.Err)
+	if e.Mend != "" {
+		text += ". " + e.Mend
+	}
+	return text
+}
+
+// cause is the answer's status, reason and message, where there was one.
+func cause(err error) string {
+	status := apierrors.APIStatus(nil)
+	if !errors.As(err, &status) || status.Status().Code == 0 {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s: %v", status.Status().Code, status.Status().Reason, err)
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same request may succeed later: the server is
+// busy, failing or out of reach, or does not accept our credential now. Another
+// refusal is final.
+func (e *Error) Temporary() bool { return temporary(e.Err) }
+
+func temporary(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	status := apierrors.APIStatus(nil)
+	if !errors.As(err, &status) {
+		// No answer of the API server: the connection, or a proxy in between.
+		return true
+	}
+	_, suggested := apierrors.SuggestsClientDelay(err)
+	return suggested || apierrors.IsUnauthorized(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || status.Status().Code >= 500
+}
+
+// retryAfter is what the server asked for, zero if it asked for nothing.
+func retryAfter(err error) time.Duration {
+	seconds, ok := apierrors.SuggestsClientDelay(err)
+	if !ok {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// NamespaceError means that the namespace for Jobs does not exist.
+type NamespaceError struct{ Namespace string }
+
+func (e *NamespaceError) Error() string {
+	return fmt.Sprintf("namespace %q does not exist: create it with kubectl create namespace %s, or name another one with --namespace",
+		e.Namespace, e.Namespace)
+}
+
+// VanishedError means that a Job of this name existed when the create was sent
+// and was gone when it was read. Nobody may create it again without a new read
+// of the run it belongs to.
+type VanishedError struct{ Namespace, Job string }
+
+func (e *VanishedError) Error() string {
+	return fmt.Sprintf("job %q in namespace %q existed and was deleted in the same moment", e.Job, e.Namespace)
+}
+
+// Temporary says that it is worth to begin again, with a read.
+func (e *VanishedError) Temporary() bool { return true }
+
+// fail wraps an error of a request on a resource of a namespace.
+func fail(err error, verb, resource, namespace, name string) error {
+	if err == nil {
+		return nil
+	}
+	op := fmt.Sprintf("%s %s in namespace %q", verb, resource, namespace)
+	if name != "" {
+		op = fmt.Sprintf("%s %s %q in namespace %q", verb, resource, name, namespace)
+	}
+	return &Error{Op: op, Mend: mend(err, verb, resource, namespace), Err: err}
+}
+
+func mend(err error, verb, resource, namespace string) string {
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return "The credential is not valid in this cluster: renew it"
+	case apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, namespaceTerminating):
+		return fmt.Sprintf("If it is a matter of permission, grant the verb %q on %s in namespace %q to this agent; "+
+			"agent install kubernetes --rbac prints the Role", verb, resource, namespace)
+	}
+	return ""
+}

@@ -1,0 +1,34 @@
+package kube_test
+
+import (
+	"errors"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/prefect-kube/prefect-kube/internal/kube"
+)
+
+// What the run's owner reads holds the answer's status, reason and message.
+func TestErrorsNameTheAnswer(t *testing.T) {
+	t.Parallel()
+	refused := apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: "jobs"}, "x", errors.New("exceeded quota: team"))
+	for _, tt := range []struct {
+		name      string
+		err       *kube.Error
+		want      string
+		temporary bool
+	}{
+		{"refused", &kube.Error{Op: "create job", Mend: "Ask for more", Err: refused}, `create job: 403 Forbidden: jobs.batch "x" is forbidden: exceeded quota: team. Ask for more`, false},
+		{"our credential", &kube.Error{Op: "list pods", Err: apierrors.NewUnauthorized("expired")}, "list pods: 401 Unauthorized: expired", true},
+		{"no answer", &kube.Error{Op: "list pods", Err: errors.New("connection refused")}, "list pods: connection refused", true},
+	} {
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+		if got := tt.err.Temporary(); got != tt.temporary {
+			t.Errorf("%s: temporary is %v, want %v", tt.name, got, tt.temporary)
+		}
+	}
+}

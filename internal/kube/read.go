@@ -1,0 +1,176 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/gentype"
+)
+
+const (
+	pageSize = 500
+	// maxEvents bounds how many events are read at once, to a page.
+	maxEvents = 5000
+	// maxLog bounds what is read of one log to find its end.
+	maxLog = 8 << 20
+)
+
+// Place is the identity of a namespace: its UID, which a namespaced Role can
+// let us read. Where that is forbidden it is a hash of the cluster's CA (its
+// address, if the CA is not pinned) and the namespace's name. A namespace that
+// does not exist is a *NamespaceError.
+func (c *Client) Place(ctx context.Context, namespace string) (string, error) {
+	namespaces := gentype.NewClient("namespaces", c.core, c.codec, "", func() *corev1.Namespace { return &corev1.Namespace{} })
+	ns, err := namespaces.Get(ctx, namespace, metav1.GetOptions{})
+	switch {
+	case err == nil && ns.UID != "":
+		return string(ns.UID), nil
+	case err == nil, apierrors.IsForbidden(err):
+		return c.placeByName(namespace), nil
+	case apierrors.IsNotFound(err):
+		return "", &NamespaceError{Namespace: namespace}
+	}
+	return "", fail(err, "get", "namespaces", namespace, namespace)
+}
+
+func (c *Client) placeByName(namespace string) string {
+	cluster := c.ca
+	if len(cluster) == 0 {
+		cluster = []byte(c.host)
+	}
+	sum := sha256.New()
+	_, _ = fmt.Fprintf(sum, "%d\x00%s\x00%s", len(cluster), cluster, namespace)
+	return "name-" + hex.EncodeToString(sum.Sum(nil))[:32]
+}
+
+// Jobs lists the Jobs that a label selector names, as the cluster's quorum
+// knows them now; an empty selector names all.
+func (c *Client) Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error) {
+	jobs := c.JobsIn(namespace)
+	items, err := pages(func(o metav1.ListOptions) ([]batchv1.Job, string, error) {
+		o.LabelSelector = selector
+		list, err := jobs.List(ctx, o)
+		if err != nil {
+			return nil, "", err
+		}
+		return list.Items, list.Continue, nil
+	})
+	return items, fail(err, "list", "jobs", namespace, "")
+}
+
+// Pods lists the Pods that a label selector names, as the cluster's quorum
+// knows them now; an empty selector names all.
+func (c *Client) Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+	pods := c.PodsIn(namespace)
+	items, err := pages(func(o metav1.ListOptions) ([]corev1.Pod, string, error) {
+		o.LabelSelector = selector
+		list, err := pods.List(ctx, o)
+		if err != nil {
+			return nil, "", err
+		}
+		return list.Items, list.Continue, nil
+	})
+	return items, fail(err, "list", "pods", namespace, "")
+}
+
+// pages follows a list to its end. A continue token that expired on the way
+// (410) means that the list begins again, twice at most: what was read so far
+// belongs to no single moment.
+func pages[T any](page func(metav1.ListOptions) ([]T, string, error)) ([]T, error) {
+	var all []T
+	o := metav1.ListOptions{Limit: pageSize}
+	for restarts := 0; ; {
+		items, next, err := page(o)
+		switch {
+		case apierrors.IsResourceExpired(err) && o.Continue != "" && restarts < 2:
+			restarts++
+			all, o.Continue = nil, ""
+			continue
+		case err != nil:
+			return nil, err
+		}
+		all = append(all, items...)
+		if next == "" {
+			return all, nil
+		}
+		o.Continue = next
+	}
+}
+
+// Events lists the events about the object of the given name, of any kind, in no
+// certain order.
+func (c *Client) Events(ctx context.Context, namespace, name string) ([]corev1.Event, error) {
+	return c.events(ctx, namespace, "involvedObject.name="+name)
+}
+
+// Warnings lists the events of a namespace that tell of trouble, in no certain
+// order and up to a bound.
+func (c *Client) Warnings(ctx context.Context, namespace string) ([]corev1.Event, error) {
+	return c.events(ctx, namespace, "type="+corev1.EventTypeWarning)
+}
+
+func (c *Client) events(ctx context.Context, namespace, selector string) ([]corev1.Event, error) {
+	events := gentype.NewClientWithList("events", c.core, c.codec, namespace,
+		func() *corev1.Event { return &corev1.Event{} }, func() *corev1.EventList { return &corev1.EventList{} })
+	read := 0
+	items, err := pages(func(o metav1.ListOptions) ([]corev1.Event, string, error) {
+		o.FieldSelector = selector
+		list, err := events.List(ctx, o)
+		if err != nil {
+			return nil, "", err
+		}
+		if read += len(list.Items); read >= maxEvents {
+			list.Continue = ""
+		}
+		return list.Items, list.Continue, nil
+	})
+	return items, fail(err, "list", "events", namespace, "")
+}
+
+// PodLog reads the end of a container's log: the last lines of it (all, if zero)
+// and of those the last bytes (all, if zero). Previous asks for the run of the
+// container before its last restart.
+func (c *Client) PodLog(ctx context.Context, namespace, pod, container string, previous bool, lines int64, limit int) (string, error) {
+	opts := &corev1.PodLogOptions{Container: container, Previous: previous}
+	if lines > 0 {
+		opts.TailLines = &lines
+	}
+	stream, err := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
+		VersionedParams(opts, c.codec).Stream(ctx)
+	if err != nil {
+		return "", fail(err, "get", "pods/log", namespace, pod)
+	}
+	defer stream.Close() //nolint:errcheck // nothing is left to be lost
+	text, err := tail(stream, limit)
+	return text, fail(err, "get", "pods/log", namespace, pod)
+}
+
+// tail keeps the last bytes of a stream. The server's own limitBytes would keep
+// the first ones of the lines asked for, where the cause of death is not.
+func tail(r io.Reader, limit int) (string, error) {
+	var kept []byte
+	block := make([]byte, 32<<10)
+	for total := 0; total < maxLog; {
+		n, err := r.Read(block)
+		total += n
+		kept = append(kept, block[:n]...)
+		if limit > 0 && len(kept) > limit {
+			kept = append([]byte(nil), kept[len(kept)-limit:]...)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return string(kept), err
+		}
+	}
+	return string(bytes.ToValidUTF8(kept, []byte("?"))), nil
+}

@@ -1,0 +1,241 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// WatchOptions say what a Watch follows and what it keeps of it.
+type WatchOptions[J, P any] struct {
+	Namespace string
+	// Label is the key of a label. Objects without it are not seen, objects with
+	// one value of it form a group.
+	Label string
+	// Job and Pod reduce an object to what is kept of it in memory. They are
+	// called once for each change and must not keep the object itself.
+	Job func(*batchv1.Job) J
+	Pod func(*corev1.Pod) P
+	Log *slog.Logger
+}
+
+// Watch keeps a reduced copy of the Jobs and Pods of a namespace that carry a
+// label, and hands out the groups that changed. What is handed out is a name
+// only: whoever takes it reads the newest copy, so nothing depends on having
+// seen every step. Its methods are safe for concurrent use.
+type Watch[J, P any] struct {
+	jobs, pods cache.SharedIndexInformer
+	groups     *groups
+	ready      chan struct{}
+	log        *slog.Logger
+}
+
+const byGroup = "group"
+
+// record is what is kept of an object: its identity, its label, its reduced form.
+type record[T any] struct {
+	metav1.ObjectMeta
+	value T
+}
+
+// NewWatch makes a Watch. Nothing is read before Run.
+func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P], error) {
+	if o.Label == "" || o.Job == nil || o.Pod == nil || o.Log == nil {
+		return nil, errors.New("watch: a label, both reductions and a logger are required")
+	}
+	w := &Watch[J, P]{groups: newGroups(), ready: make(chan struct{}), log: o.Log}
+	w.jobs = cache.NewSharedIndexInformer(listWatch(jobs, o.Label, jobs.List, jobs.Watch), &batchv1.Job{}, 0, indexers(o.Label))
+	w.pods = cache.NewSharedIndexInformer(listWatch(pods, o.Label, pods.List, pods.Watch), &corev1.Pod{}, 0, indexers(o.Label))
+	return w, errors.Join(
+		w.prepare(w.jobs, "jobs", o.Namespace, o.Label, reduce(o.Label, o.Job)),
+		w.prepare(w.pods, "pods", o.Namespace, o.Label, reduce(o.Label, o.Pod)),
+	)
+}
+
+// listWatch reads through the small interfaces. The wrapper lets a client say
+// that it cannot stream lists, by a method IsWatchListSemanticsUnSupported: an
+// informer over a client that cannot and does not say so, such as the parts of
+// client-go's fake clientset, waits for a bookmark for ever.
+func listWatch[L runtime.Object](client any, label string,
+	list func(context.Context, metav1.ListOptions) (L, error),
+	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
+) cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = label
+			return list(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = label
+			return watches(ctx, o)
+		},
+	}, client)
+}
+
+func indexers(label string) cache.Indexers {
+	return cache.Indexers{byGroup: func(obj any) ([]string, error) {
+		o, ok := obj.(metav1.Object)
+		if !ok {
+			return nil, fmt.Errorf("object of type %T in the store", obj)
+		}
+		return []string{o.GetLabels()[label]}, nil
+	}}
+}
+
+// reduce turns an object into its record. It may meet a record it made before.
+func reduce[O metav1.Object, T any](label string, reduction func(O) T) cache.TransformFunc {
+	return func(obj any) (any, error) {
+		o, ok := obj.(O)
+		if !ok {
+			return obj, nil
+		}
+		return &record[T]{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+				Labels: map[string]string{label: o.GetLabels()[label]},
+			},
+			value: reduction(o),
+		}, nil
+	}
+}
+
+func (w *Watch[J, P]) prepare(informer cache.SharedIndexInformer, resource, namespace, label string, reduction cache.TransformFunc) error {
+	add := func(obj any) { w.groups.add(groupOf(obj, label)) }
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: add,
+		UpdateFunc: func(before, after any) {
+			if was := groupOf(before, label); was != groupOf(after, label) {
+				w.groups.add(was)
+			}
+			add(after)
+		},
+		DeleteFunc: add,
+	})
+	return errors.Join(err, informer.SetTransform(reduction),
+		informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+			w.broken(ctx, resource, namespace, err)
+		}))
+}
+
+// groupOf is the value of the label; a deletion that was missed arrives as a
+// tombstone with the last known object inside.
+func groupOf(obj any, label string) string {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	o, ok := obj.(metav1.Object)
+	if !ok {
+		return ""
+	}
+	return o.GetLabels()[label]
+}
+
+// broken is told of each list or watch that ended with an error. client-go backs
+// off by itself, from 0.8 s up to a minute, for refusals too.
+func (w *Watch[J, P]) broken(ctx context.Context, resource, namespace string, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case apierrors.IsResourceExpired(err), apierrors.IsGone(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		w.log.DebugContext(ctx, "watch ended, starting again", slog.Any("error", err))
+	default:
+		w.log.WarnContext(ctx, "watch failed, backing off", slog.Any("error", fail(err, "list", resource, namespace, "")))
+	}
+}
+
+// Run follows the cluster until ctx ends. It may be called once.
+func (w *Watch[J, P]) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(w.log.Handler()).V(verbosity)))
+	defer cancel()
+	w.groups.start()
+	var g errgroup.Group
+	g.Go(func() error { <-ctx.Done(); w.groups.shutDown(); return nil })
+	for _, informer := range []cache.SharedIndexInformer{w.jobs, w.pods} {
+		g.Go(func() error { informer.RunWithContext(ctx); return nil })
+	}
+	g.Go(func() error {
+		if cache.WaitFor(ctx, "", w.jobs.HasSyncedChecker(), w.pods.HasSyncedChecker()) {
+			close(w.ready)
+			w.groups.run(ctx)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// verbosity shifts client-go's chatter to slog's debug level.
+const verbosity = 4
+
+// Ready is closed once both copies are complete. No group is handed out before.
+func (w *Watch[J, P]) Ready() <-chan struct{} { return w.ready }
+
+// Group is the newest copy of a group, in the order of names.
+func (w *Watch[J, P]) Group(group string) ([]J, []P) {
+	return members[J](w.jobs, group), members[P](w.pods, group)
+}
+
+// Len is the number of Jobs and Pods in the copy.
+func (w *Watch[J, P]) Len() (jobs, pods int) {
+	return len(w.jobs.GetIndexer().ListKeys()), len(w.pods.GetIndexer().ListKeys())
+}
+
+// Jobs calls f for each Job in the copy until it returns false.
+func (w *Watch[J, P]) Jobs(f func(J) bool) { each(w.jobs.GetIndexer().List(), f) }
+
+// Take waits until a group has changed or its time has come, and returns all
+// that are due, up to limit. Each must be given back with Done. The error is
+// that of ctx.
+func (w *Watch[J, P]) Take(ctx context.Context, limit int) ([]string, error) {
+	return w.groups.take(ctx, limit)
+}
+
+// Done gives a group back. If it changed meanwhile it is due again.
+func (w *Watch[J, P]) Done(group string) { w.groups.done(group) }
+
+// Again makes a group due after a while, or earlier if it changes or was to be
+// due earlier already.
+func (w *Watch[J, P]) Again(group string, after time.Duration) { w.groups.again(group, after) }
+
+func members[T any](informer cache.SharedIndexInformer, group string) []T {
+	objects, err := informer.GetIndexer().ByIndex(byGroup, group)
+	if err != nil {
+		// The index exists since NewWatch.
+		return nil
+	}
+	slices.SortFunc(objects, compareNames)
+	var out []T
+	each(objects, func(v T) bool { out = append(out, v); return true })
+	return out
+}
+
+func each[T any](objects []any, f func(T) bool) {
+	for _, obj := range objects {
+		if r, ok := obj.(*record[T]); ok && !f(r.value) {
+			return
+		}
+	}
+}
+
+func compareNames(a, b any) int {
+	x, okx := a.(metav1.Object)
+	y, oky := b.(metav1.Object)
+	if !okx || !oky {
+		return 0
+	}
+	return cmp.Compare(x.GetName(), y.GetName())
+}
