@@ -1,0 +1,249 @@
+package diagnose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Kind is what has become of a Job.
+type Kind uint8
+
+// Pending: no Pod, or none with a node. Starting: on a node, not running yet.
+// Running. Succeeded: ended well. Failed: ended badly, for good. Stuck: cannot go
+// on, for the reason and since the time that the verdict names. Gone: deleted.
+const (
+	Pending Kind = iota
+	Starting
+	Running
+	Succeeded
+	Failed
+	Stuck
+	Gone
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Pending:
+		return "pending"
+	case Starting:
+		return "starting"
+	case Running:
+		return "running"
+	case Succeeded:
+		return "succeeded"
+	case Failed:
+		return "failed"
+	case Stuck:
+		return "stuck"
+	case Gone:
+		return "gone"
+	}
+	return "unknown"
+}
+
+// Facts are everything a verdict rests on.
+type Facts struct {
+	// Job is nil if it does not exist.
+	Job *Job
+	// Pods are those that the Job controls.
+	Pods []Pod
+	// Events are about the Job or its Pods, in any order; none is fine, but a Job
+	// without a Pod tells its reason only there.
+	Events []Event
+	// Seen is when the observer first saw the Job stuck as it is now; zero means
+	// now. Kubernetes keeps no time for most of what a Pod waits for.
+	Seen time.Time
+	Now  time.Time
+}
+
+// Culprit is what a verdict is about.
+type Culprit struct {
+	Pod, Container, Node string
+	// Restarted says that the log of the run before the restart is the telling one.
+	Restarted bool
+}
+
+// Verdict is what has become of a Job.
+type Verdict struct {
+	Kind Kind
+	// Reason is Kubernetes' own word where there is one, such as OOMKilled.
+	Reason string
+	// Since is when it came to this.
+	Since   time.Time
+	Culprit Culprit
+	// Message is one sentence for the owner of the run, empty unless Failed, Stuck or Gone.
+	Message string
+	// Patience is how many times the grace period a stuck Job may go on; 0 means
+	// for ever.
+	Patience int
+	// Evidence are further lines, in the order in which they matter.
+	Evidence []string
+}
+
+// NoPod is the reason of a pending Job without a Pod.
+const NoPod = "NoPod"
+
+// Unexplained reports whether the Job waits for something that may be told in
+// events only, which change neither the Job nor its Pods.
+func (v Verdict) Unexplained() bool {
+	return v.Kind == Starting || v.Kind == Pending && v.Reason == NoPod
+}
+
+// Diagnose gives the verdict on one Job. Pods are asked first: a Job's own
+// conditions come seconds to minutes later (kubernetes#121990).
+func Diagnose(f Facts) Verdict {
+	f.Pods = slices.Clone(f.Pods)
+	newestFirst(f.Pods)
+	v := f.verdict()
+	if v.Since.IsZero() {
+		v.Since = cmpTime(f.Seen, f.Now)
+	}
+	if v.Kind == Failed || v.Kind == Stuck {
+		v.Evidence = f.evidence(v)
+	}
+	return v
+}
+
+func (f Facts) verdict() Verdict {
+	if f.Job == nil {
+		return Verdict{Kind: Gone, Reason: "JobDeleted", Message: "the Job was deleted"}
+	}
+	j := *f.Job
+	switch {
+	case j.Ended.Type == "Complete" || j.Ending.Type == "SuccessCriteriaMet":
+		return Verdict{Kind: Succeeded, Since: cmpTime(j.Ended.Since, j.Ending.Since)}
+	case j.Ended.Type == "Failed" || j.Ending.Type == "FailureTarget":
+		return f.failed()
+	}
+	if i := slices.IndexFunc(f.Pods, func(p Pod) bool { return p.Phase == corev1.PodSucceeded }); i >= 0 {
+		return Verdict{Kind: Succeeded, Since: f.Pods[i].endedAt()}
+	}
+	if i := slices.IndexFunc(f.Pods, Pod.Live); i >= 0 {
+		return f.live(f.Pods[i])
+	}
+	if len(f.Pods) == 0 {
+		return f.podless()
+	}
+	if j.mayTryAgain(len(f.Pods)) {
+		return Verdict{Kind: Pending, Reason: "Retry"}
+	}
+	return f.failed()
+}
+
+// mayTryAgain reports whether the Job controller may still make a Pod after so
+// many failed ones. With a failure policy only the controller knows.
+func (j Job) mayTryAgain(failedPods int) bool {
+	if j.Deleting || j.Parallelism == 0 {
+		return false
+	}
+	return j.FailurePolicy || int64(max(int(j.Failed), failedPods)) <= int64(j.BackoffLimit)
+}
+
+// podless is the verdict on a Job that has no Pod and no ending.
+func (f Facts) podless() Verdict {
+	switch {
+	case f.Job.Deleting:
+		return Verdict{Kind: Gone, Reason: "JobDeleted", Message: fmt.Sprintf("Job %q was deleted", f.Job.Name)}
+	case f.Job.Suspended:
+		return Verdict{Kind: Pending, Reason: "Suspended"}
+	}
+	e, ok := f.lastEvent(f.Job.UID, func(e Event) bool { return e.Reason == "FailedCreate" })
+	if !ok {
+		return Verdict{Kind: Pending, Reason: NoPod, Since: f.Job.Created}
+	}
+	reason, c := refusal(e.Message)
+	return Verdict{
+		Kind: Stuck, Reason: reason, Patience: c.patience,
+		Message: sentence(fmt.Sprintf("Job %q gets no pod: %s", f.Job.Name, c.text), e.Message, c.mend),
+	}
+}
+
+// live is the verdict on a Job whose newest living Pod is p.
+func (f Facts) live(p Pod) Verdict {
+	culprit := Culprit{Pod: p.Name, Node: p.Node}
+	c, w, held := p.heldBack()
+	switch {
+	case p.Started() || p.Phase == corev1.PodRunning:
+		// A sidecar that cannot start keeps no flow from running.
+		return Verdict{Kind: Running, Reason: c.Waiting, Culprit: culprit}
+	case held:
+		culprit.Container, culprit.Restarted = c.Name, c.Before != nil
+		return Verdict{
+			Kind: Stuck, Reason: c.Waiting, Culprit: culprit, Patience: w.patience,
+			Message: sentence(fmt.Sprintf("container %q of pod %q does not start: %s (%s)", c.Name, p.Name, w.text, c.Waiting), c.WaitingMessage, w.mend),
+		}
+	case p.Unscheduled.Reason == unschedulable:
+		return Verdict{
+			Kind: Stuck, Reason: unschedulable, Since: p.Unscheduled.Since, Culprit: culprit, Patience: noNode.patience,
+			Message: sentence(fmt.Sprintf("pod %q waits: %s", p.Name, noNode.text), p.Unscheduled.Message, noNode.mend),
+		}
+	case p.Unscheduled.Reason == gated || p.Node == "":
+		return Verdict{Kind: Pending, Reason: p.Unscheduled.Reason, Since: p.Created, Culprit: culprit}
+	}
+	return f.starting(p, culprit)
+}
+
+// heldBack is the first container whose waiting reason is in the catalogue.
+func (p Pod) heldBack() (Container, cause, bool) {
+	for _, c := range p.Containers {
+		if w, ok := waits[c.Waiting]; ok {
+			return c, w, true
+		}
+	}
+	return Container{}, cause{}, false
+}
+
+func (f Facts) starting(p Pod, culprit Culprit) Verdict {
+	e, ok := f.lastEvent(p.UID, func(e Event) bool { _, ok := mounts[e.Reason]; return ok })
+	if !ok {
+		return Verdict{Kind: Starting, Since: p.Created, Culprit: culprit}
+	}
+	c := mounts[e.Reason]
+	return Verdict{
+		Kind: Stuck, Reason: e.Reason, Culprit: culprit, Patience: c.patience,
+		Message: sentence(fmt.Sprintf("pod %q does not start: %s", p.Name, c.text), e.Message, c.mend),
+	}
+}
+
+// lastEvent is the newest event about an object that fits.
+func (f Facts) lastEvent(uid string, fits func(Event) bool) (Event, bool) {
+	var last Event
+	found := false
+	for _, e := range f.Events {
+		if e.UID == uid && fits(e) && (!found || e.At.After(last.At)) {
+			last, found = e, true
+		}
+	}
+	return last, found
+}
+
+func newestFirst(pods []Pod) {
+	slices.SortStableFunc(pods, func(a, b Pod) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Name, b.Name)) })
+}
+
+func cmpTime(times ...time.Time) time.Time {
+	for _, t := range times {
+		if !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+// sentence joins what happened, Kubernetes' own words and what to do.
+func sentence(what, words, mend string) string {
+	if words != "" {
+		what += ": " + words
+	}
+	if mend == "" {
+		return what
+	}
+	if last := what[len(what)-1]; last != '.' && last != '!' {
+		what += "."
+	}
+	return what + " " + mend
+}
