@@ -1,0 +1,206 @@
+package reaper
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+// parallel is how many runs are looked into, or Jobs deleted, at the same time.
+const parallel = 8
+
+// plan sorts what is to be done in one pass.
+type plan struct {
+	backs    []job // put-backs, written at once
+	failures []job // runs to be failed
+	tells    []job // lines that come without a state
+	deletes  []job
+	rechecks []job
+}
+
+// job is an action and the run it belongs to.
+type job struct {
+	*runCase
+	jobAction
+}
+
+func (p *plan) add(c *runCase, actions []jobAction) {
+	fails := needs(actions, SetState)
+	for _, a := range actions {
+		item := job{runCase: c, jobAction: a}
+		switch {
+		case a.Kind == SetState && a.Write.Mark.Kind == flowrun.PutBack:
+			p.backs = append(p.backs, item)
+		case a.Kind == SetState:
+			p.failures = append(p.failures, item)
+		case a.Kind == ReportLog && !fails:
+			p.tells = append(p.tells, item)
+		case a.Kind == DeleteJob:
+			p.deletes = append(p.deletes, item)
+		case a.Kind == Recheck:
+			p.rechecks = append(p.rechecks, item)
+		}
+	}
+}
+
+// act carries a plan out. What fails is tried again later; nothing stops the rest.
+func (r *Reaper) act(ctx context.Context, p *plan) {
+	r.write(ctx, p.backs)
+	r.tell(ctx, p.tells)
+	r.fail(ctx, p.failures)
+	r.deleteAll(ctx, p.deletes)
+	for _, a := range p.rechecks {
+		r.again(a.runCase, a.After)
+	}
+}
+
+// fail reports endings: the evidence is gathered and the cluster asked once more,
+// then the histories are read and the decision repeated on what is true now, then
+// the lines and the states are written.
+func (r *Reaper) fail(ctx context.Context, failures []job) {
+	reports := r.investigate(ctx, r.due(failures))
+	ids := make([]flowrun.ID, 0, len(reports))
+	for _, rep := range reports {
+		ids = append(ids, rep.id)
+	}
+	answers := r.ask(ctx, ids)
+	var writes []job
+	var told []*runCase
+	for _, rep := range reports {
+		if failure, failed := answers.failed[rep.id]; failed {
+			r.retry(ctx, rep.runCase, failure)
+			continue
+		}
+		rep.run = answers.of(rep.id)
+		writes = append(writes, r.repeat(rep)...)
+		told = append(told, rep.runCase)
+	}
+	r.flush(ctx, told)
+	r.write(ctx, writes)
+}
+
+// due leaves out the runs whose last write came to nothing a moment ago.
+func (r *Reaper) due(failures []job) []job {
+	var due []job
+	for _, item := range failures {
+		if wait := item.memory.notBefore.Sub(item.now); wait > 0 {
+			r.again(item.runCase, wait)
+			continue
+		}
+		due = append(due, item)
+	}
+	return due
+}
+
+// repeat decides again, on the newest facts.
+func (r *Reaper) repeat(rep *report) []job {
+	var writes []job
+	actions := r.decide(rep.runCase)
+	failing := needs(actions, SetState)
+	for _, a := range actions {
+		switch a.Kind {
+		case SetState:
+			writes = append(writes, job{runCase: rep.runCase, jobAction: a})
+		case ReportLog:
+			if failing {
+				r.note(rep.runCase, a, rep.log)
+			}
+		case Recheck:
+			r.again(rep.runCase, a.After)
+		case Ask, DeleteJob:
+		}
+	}
+	if !failing {
+		// Somebody else was faster, or the Job is not what it seemed to be.
+		r.again(rep.runCase, doubt)
+	}
+	return writes
+}
+
+// write sets states in one call. Those whose earlier write came to nothing go
+// alone, so that they spoil no other.
+func (r *Reaper) write(ctx context.Context, items []job) {
+	var together []job
+	for _, item := range items {
+		if item.memory.lost > 0 {
+			r.writeBatch(ctx, []job{item})
+			continue
+		}
+		together = append(together, item)
+	}
+	r.writeBatch(ctx, together)
+}
+
+func (r *Reaper) writeBatch(ctx context.Context, items []job) {
+	if len(items) == 0 {
+		return
+	}
+	writes := make([]flowrun.Write, 0, len(items))
+	for _, item := range items {
+		writes = append(writes, item.Write)
+	}
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
+	err := r.reporter.SetStates(limited, writes)
+	cancel()
+	for _, item := range items {
+		item.memory.written = item.Write.Mark.Kind
+		r.logWrite(ctx, item, err)
+		r.again(item.runCase, r.policy.Settle)
+	}
+}
+
+func (r *Reaper) logWrite(ctx context.Context, item job, err error) {
+	attrs := []slog.Attr{
+		slog.String("flow_run_id", string(item.id)), slog.String("job", item.facts.job.Name),
+		slog.String("verdict", item.facts.verdict.Kind.String()), slog.String("reason", item.facts.verdict.Reason),
+	}
+	switch {
+	case err != nil:
+		r.log.LogAttrs(ctx, slog.LevelWarn, "state not written for sure, reading it again", append(attrs, slog.Any("error", err))...)
+	case item.Write.Mark.Kind == flowrun.PutBack:
+		r.log.LogAttrs(ctx, slog.LevelInfo, "covered state put back", attrs...)
+	default:
+		r.log.LogAttrs(ctx, slog.LevelInfo, "flow run failed", attrs...)
+	}
+}
+
+// tell notes lines that come without a state.
+func (r *Reaper) tell(ctx context.Context, items []job) {
+	for _, item := range items {
+		if r.note(item.runCase, item.jobAction, "") {
+			r.log.WarnContext(ctx, "job stuck", slog.String("flow_run_id", string(item.id)),
+				slog.String("job", item.facts.job.Name), slog.String("reason", item.Cause))
+		}
+	}
+}
+
+// deleteAll deletes Jobs, each exactly as it was looked at.
+func (r *Reaper) deleteAll(ctx context.Context, items []job) {
+	errs := make([]error, len(items))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i, item := range items {
+		g.Go(func() error {
+			limited, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			j := item.facts.job
+			errs[i] = r.cluster.Delete(limited, j.Namespace, j.Name, j.UID, j.ResourceVersion)
+			return nil
+		})
+	}
+	_ = g.Wait() // each error has its own place
+	for i, item := range items {
+		if errs[i] != nil {
+			r.retry(ctx, item.runCase, fmt.Errorf("delete job %q: %w", item.facts.job.Name, errs[i]))
+			continue
+		}
+		item.memory.deleted = len(item.jobs) == 1
+		r.log.InfoContext(ctx, "finished job deleted", slog.String("flow_run_id", string(item.id)),
+			slog.String("job", item.facts.job.Name), slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)))
+	}
+}

@@ -1,0 +1,385 @@
+package reaper
+
+import (
+	"cmp"
+	"hash/fnv"
+	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/diagnose"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+// Policy is what an operator may choose, and who we are.
+type Policy struct {
+	// Agent is unique per process; it stands in every state we write.
+	Agent string
+	// Place is the namespace's identity, as claims name it.
+	Place string
+	// Namespace holds the Jobs.
+	Namespace string
+	// LogName is the logger's name in run logs: the agent's name.
+	LogName string
+	// Grace is how long a Job may be stuck for a reason that does not heal by
+	// itself before its run is failed.
+	Grace time.Duration
+	// DeleteFinished lets finished Jobs be deleted once they are old enough.
+	DeleteFinished bool
+	// SendLogs lets lines be written to run logs. Without it the cause stands in
+	// the state's message only.
+	SendLogs bool
+	// Settle is how long after a write its effect is looked at; see "Delivery" in
+	// ARCHITECTURE.md.
+	Settle time.Duration
+}
+
+// DefaultGrace is the grace period unless the operator chooses another.
+const DefaultGrace = 2 * time.Minute
+
+const (
+	// podWait is how long a Job may be without a Pod, and a Pod without a running
+	// container, before the events are read for the reason.
+	podWait = 5 * time.Second
+	// keepRecheck is how often a finished Job that is kept for its unfinished run
+	// is looked at: nothing in the cluster tells when the run ends.
+	keepRecheck = 5 * time.Minute
+	// doubt is the time between two looks before something is believed that is
+	// not there: a run that Prefect does not know, a Job that is gone.
+	doubt = 30 * time.Second
+	// others is how long a replica that does not hold the claim leaves a report to
+	// the one that does, and spread is added to it by run and replica.
+	others, spread = 2 * time.Second, 2 * time.Second
+	// slack is added to an age, since clocks are compared in whole seconds.
+	slack = time.Second
+)
+
+// knowledge is what is known of a flow run.
+type knowledge uint8
+
+// unasked: Prefect was not asked. unknown: Prefect does not know the run. known.
+const (
+	unasked knowledge = iota
+	unknown
+	known
+)
+
+// run is what Prefect says of a flow run.
+type run struct {
+	knowledge
+	snapshot flowrun.Snapshot
+	standing flowrun.Standing
+	// folded says that the server offers the history. Without it there is only
+	// the state shown.
+	folded bool
+}
+
+func runOf(s flowrun.Snapshot) run {
+	return run{knowledge: known, snapshot: s, standing: flowrun.Fold(s.History), folded: len(s.History) > 0}
+}
+
+// counting is the state that every decision rests on.
+func (r run) counting() (version int, state flowrun.StateType) {
+	if r.folded {
+		return r.standing.Counting.Version, r.standing.Counting.State.Type
+	}
+	return r.snapshot.Version, r.snapshot.Shown
+}
+
+func (r run) final() bool {
+	_, state := r.counting()
+	return r.knowledge == known && state.IsFinished()
+}
+
+// failedByUs reports whether the run's final state is a verdict. Without history
+// any Failed must do.
+func (r run) failedByUs() bool {
+	if r.folded {
+		return r.final() && r.standing.Counting.State.Mark.Kind == flowrun.Verdict
+	}
+	return r.final() && r.snapshot.Shown == flowrun.Failed
+}
+
+// facts are everything a decision about one Job rests on.
+type facts struct {
+	id      flowrun.ID
+	job     diagnose.Job
+	verdict diagnose.Verdict
+	// newest says that no other Job of ours for this run is newer.
+	newest bool
+	// busy says that a Pod of the run lives that is not one of this Job which
+	// never started.
+	busy bool
+	// started says that a Pod of this Job ever started, occupied that one lives.
+	started, occupied bool
+	run               run
+	// watched is how long this process has known the verdict, doubted how long it
+	// has found the run unknown or the Job gone.
+	watched, doubted time.Duration
+	now              time.Time
+}
+
+// ActionKind is what is to be done about a Job.
+type ActionKind uint8
+
+// Ask: read the run from Prefect and decide again. ReportLog: write a line to the
+// run's log. SetState: fail the run, or put the counting state back. DeleteJob.
+// Recheck: look again after a while.
+//
+// Stopping a live Job (parallelism 0) will be one more: a Job whose run was
+// cancelled, or superseded by a newer attempt, is not stopped yet.
+const (
+	Ask ActionKind = iota
+	ReportLog
+	SetState
+	DeleteJob
+	Recheck
+)
+
+// Action is one thing to be done about a Job.
+type Action struct {
+	Kind ActionKind
+	// After belongs to Recheck.
+	After time.Duration
+	// Cause and Level belong to ReportLog: a cause is told once. Full asks for the
+	// evidence and the end of the container's log with it.
+	Cause string
+	Level flowrun.Level
+	Full  bool
+	// Write belongs to SetState.
+	Write flowrun.Write
+}
+
+// decide says what is to be done about one Job. It never touches a Job of
+// another program, never deletes a Job that may still run, and never writes over
+// a final state. In doubt it waits.
+func decide(f facts, p Policy) []Action {
+	if !f.job.Managed || f.job.RunID != f.id {
+		return nil
+	}
+	if back, ok := f.putBack(p); ok {
+		return []Action{back}
+	}
+	actions := f.report(p)
+	if len(actions) == 0 || actions[0].Kind == Recheck {
+		actions = append(actions, f.remove(p)...)
+	}
+	return actions
+}
+
+// report tells the run's owner of an ending or of trouble.
+func (f facts) report(p Policy) []Action {
+	rest, fatal := f.patience(p)
+	switch {
+	case f.verdict.Unexplained():
+		return []Action{{Kind: Recheck, After: f.nextLook(p)}}
+	case f.verdict.Kind != diagnose.Failed && f.verdict.Kind != diagnose.Stuck:
+		return nil
+	case rest > 0:
+		return []Action{{Kind: Recheck, After: rest}}
+	case f.run.knowledge == unasked:
+		return []Action{{Kind: Ask}}
+	case f.run.knowledge == unknown, f.run.final(), !f.speaks(p), f.busy:
+		return nil
+	case !fatal:
+		return append([]Action{{Kind: ReportLog, Cause: f.verdict.Reason, Level: flowrun.LevelWarning}}, f.nextPatience(p)...)
+	}
+	if wait := f.leave(p); wait > 0 {
+		return []Action{{Kind: Recheck, After: wait}}
+	}
+	return f.fail(p)
+}
+
+// nextLook is when a Job that waits without a word is looked at again: its reason
+// comes as an event, which changes nothing on the Job.
+func (f facts) nextLook(p Policy) time.Duration {
+	if age := f.now.Sub(f.job.Created); age < podWait {
+		return podWait - age + slack
+	}
+	return min(max(p.Grace/4, podWait), doubt)
+}
+
+// fail is the report of an ending: why, then the state.
+func (f facts) fail(p Policy) []Action {
+	version, state := f.run.counting()
+	return []Action{
+		{Kind: ReportLog, Cause: f.verdict.Reason, Level: flowrun.LevelError, Full: true},
+		{Kind: SetState, Write: flowrun.Write{
+			FlowRunID: f.id, Version: f.run.snapshot.Version, Type: flowrun.Failed, Message: message(f.verdict),
+			Mark: flowrun.Mark{
+				Kind: flowrun.Verdict, Agent: p.Agent, Place: p.Place, Namespace: f.job.Namespace, Job: f.job.Name,
+				On: version, OnType: state,
+			},
+		}},
+	}
+}
+
+const maxMessage = 2048
+
+// message is the message of the Failed state. It starts as that of Prefect 1.4.1
+// does (agent/kubernetes/agent.py, manage_jobs).
+func message(v diagnose.Verdict) string {
+	text := "Kubernetes Error: " + v.Message
+	if len(text) > maxMessage {
+		text = cut(text, maxMessage)
+	}
+	return text
+}
+
+// patience is how long to wait before anything is said, and whether the run is
+// failed then.
+func (f facts) patience(p Policy) (rest time.Duration, fatal bool) {
+	if f.verdict.Kind != diagnose.Stuck {
+		return 0, true
+	}
+	stuck := f.now.Sub(f.verdict.Since)
+	if stuck < p.Grace {
+		return p.Grace - stuck, false
+	}
+	limit := time.Duration(f.verdict.Patience) * p.Grace
+	return 0, limit > 0 && stuck >= limit
+}
+
+// nextPatience is when trouble that was told becomes an ending.
+func (f facts) nextPatience(p Policy) []Action {
+	if f.verdict.Patience == 0 {
+		return nil
+	}
+	limit := time.Duration(f.verdict.Patience) * p.Grace
+	return []Action{{Kind: Recheck, After: limit - f.now.Sub(f.verdict.Since)}}
+}
+
+// leave is how long this replica leaves the report to the one that holds the
+// claim. It saves effort only: who comes second finds the run final.
+func (f facts) leave(p Policy) time.Duration {
+	last := f.run.standing.Last()
+	if last == nil || last.State.Mark.Agent == p.Agent {
+		return 0
+	}
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(p.Agent + "\x00" + string(f.id)))
+	return max(0, others+time.Duration(sum.Sum32())%spread-f.watched)
+}
+
+// speaks reports whether the Job's ending is the ending of the run: it belongs to
+// the attempt that counts, in this place, and no newer Job took over.
+func (f facts) speaks(p Policy) bool {
+	_, state := f.run.counting()
+	if !f.newest || !active(state) {
+		return false
+	}
+	if !f.run.folded {
+		// The claim is the row right behind the one that was claimed.
+		return state != flowrun.Submitted || f.job.Attempt == flowrun.Attempt(f.run.snapshot.Version-1)
+	}
+	s := f.run.standing
+	last := s.Last()
+	if last != nil && last.State.Mark.Place != p.Place {
+		return false
+	}
+	if f.job.Attempt == flowrun.Attempt(s.Scheduled) {
+		return true
+	}
+	if state == flowrun.Submitted || last == nil {
+		return false
+	}
+	// A Running run: the Job is one that retries due task runs and is named after
+	// the Job before, or its process was faster than a rerun that nobody claimed.
+	return f.retries() || s.Holder == nil && last.State.Mark.Job == f.job.Name
+}
+
+// retries reports whether the Job was started for task runs due for retry: its
+// attempt is the UID of the Job before, or none.
+func (f facts) retries() bool {
+	const none, version = "none", 'v'
+	return f.job.Attempt == none || f.job.Attempt != "" && f.job.Attempt[0] != version
+}
+
+// active reports whether a run in this state has a Job that executes it.
+func active(t flowrun.StateType) bool {
+	return t == flowrun.Submitted || t == flowrun.Running || t == flowrun.Cancelling
+}
+
+// putBack uncovers the counting state if a void verdict of this place hides it.
+func (f facts) putBack(p Policy) (Action, bool) {
+	r := f.run
+	if r.knowledge != known || !r.folded || !r.standing.Covered(r.snapshot.Shown) || !verdictShown(r.snapshot, p.Place) {
+		return Action{}, false
+	}
+	counting := r.standing.Counting
+	return Action{Kind: SetState, Write: flowrun.Write{
+		FlowRunID: f.id, Version: r.snapshot.Version, Type: counting.State.Type, Message: counting.State.Message,
+		Inner: counting.State.Data,
+		Mark:  flowrun.Mark{Kind: flowrun.PutBack, Agent: p.Agent, Place: p.Place, On: counting.Version, OnType: counting.State.Type},
+	}}, true
+}
+
+// verdictShown reports whether the row that hides the others is a verdict of
+// this place.
+func verdictShown(s flowrun.Snapshot, place string) bool {
+	for _, row := range s.History {
+		m := row.State.Mark
+		if row.Version == s.Version && row.State.Type == s.Shown && m.Kind == flowrun.Verdict && m.Place == place {
+			return true
+		}
+	}
+	return false
+}
+
+// remove deletes a Job that has served its time.
+func (f facts) remove(p Policy) []Action {
+	if !p.DeleteFinished || f.job.Deleting || f.occupied && f.started {
+		return nil
+	}
+	hopeless := f.verdict.Kind == diagnose.Stuck && !f.started && !f.job.Finished()
+	if !hopeless && (!f.job.Finished() || f.occupied) {
+		return nil
+	}
+	if age := f.now.Sub(f.job.Created); age < flowrun.Retention+slack {
+		return []Action{{Kind: Recheck, After: flowrun.Retention + slack - age}}
+	}
+	if f.run.knowledge == unasked {
+		if hopeless {
+			// report asks once the time has come.
+			return nil
+		}
+		return []Action{{Kind: Ask}}
+	}
+	return f.removeOld(hopeless)
+}
+
+func (f facts) removeOld(hopeless bool) []Action {
+	switch {
+	case hopeless:
+		if f.run.failedByUs() {
+			return []Action{{Kind: DeleteJob}}
+		}
+		return nil
+	case f.run.knowledge == unknown && f.doubted < doubt:
+		return []Action{{Kind: Recheck, After: doubt - f.doubted}}
+	case f.run.knowledge == known && f.newest && !f.run.final():
+		return []Action{{Kind: Recheck, After: keepRecheck}}
+	}
+	return []Action{{Kind: DeleteJob}}
+}
+
+// gone says what is to be done about a run of which neither a Job nor a living
+// Pod is left. One that nobody started yet is adopted elsewhere; one that was
+// running has lost its Job.
+func gone(f facts, p Policy) []Action {
+	if f.run.knowledge == unasked {
+		return []Action{{Kind: Ask}}
+	}
+	if back, ok := f.putBack(p); ok {
+		return []Action{back}
+	}
+	_, state := f.run.counting()
+	last := f.run.standing.Last()
+	if f.run.knowledge != known || state == flowrun.Submitted || !active(state) || last == nil || last.State.Mark.Place != p.Place {
+		return nil
+	}
+	if f.doubted < doubt {
+		return []Action{{Kind: Recheck, After: doubt - f.doubted}}
+	}
+	f.job.Name = cmp.Or(f.job.Name, last.State.Mark.Job)
+	f.job.Namespace = cmp.Or(f.job.Namespace, p.Namespace)
+	return f.fail(p)
+}

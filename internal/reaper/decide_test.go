@@ -1,0 +1,341 @@
+package reaper
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/prefect-kube/prefect-kube/internal/diagnose"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+const someRun flowrun.ID = "3f1c9f5e-0f2c-4d46-9a3e-0d8c3a0b7f11"
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func testPolicy() Policy {
+	return Policy{
+		Agent: "me", Place: "here", Namespace: "flows", LogName: "agent", Grace: 2 * time.Minute,
+		DeleteFinished: true, SendLogs: true, Settle: time.Second,
+	}
+}
+
+func foreign(version int, t flowrun.StateType) flowrun.Row {
+	return flowrun.Row{Version: version, State: flowrun.State{Type: t}}
+}
+
+func claim(version int, agent, place, job string) flowrun.Row {
+	return flowrun.Row{Version: version, State: flowrun.State{Type: flowrun.Submitted, Mark: flowrun.Mark{
+		Kind: flowrun.Claim, Agent: agent, Place: place, Namespace: "flows", Job: job, On: version - 1, OnType: flowrun.Scheduled,
+	}}}
+}
+
+func verdict(version, on int, onType flowrun.StateType) flowrun.Row {
+	return flowrun.Row{Version: version, State: flowrun.State{Type: flowrun.Failed, Mark: flowrun.Mark{
+		Kind: flowrun.Verdict, Agent: "me", Place: "here", On: on, OnType: onType,
+	}}}
+}
+
+// history is a run whose newest row is the last one.
+func history(rows ...flowrun.Row) run {
+	last := rows[len(rows)-1]
+	return runOf(flowrun.Snapshot{ID: someRun, Version: last.Version, Shown: last.State.Type, History: rows})
+}
+
+func shown(version int, t flowrun.StateType) run {
+	return runOf(flowrun.Snapshot{ID: someRun, Version: version, Shown: t})
+}
+
+// claimed is a run that this process claimed, with what came after.
+func claimed(after ...flowrun.Row) run {
+	return history(append([]flowrun.Row{foreign(3, flowrun.Scheduled), claim(4, "me", "here", "j")}, after...)...)
+}
+
+// failedJob are the facts of a failed Job of attempt v3, ten minutes old.
+func failedJob(r run, mods ...func(*facts)) facts {
+	f := facts{
+		id: someRun, newest: true, started: true, run: r, now: noon, watched: time.Hour,
+		job: diagnose.Job{
+			Namespace: "flows", Name: "j", UID: "uid-j", RunID: someRun, Managed: true, Attempt: "v3", Created: noon.Add(-10 * time.Minute),
+			Ended: diagnose.Condition{Type: "Failed"},
+		},
+		verdict: diagnose.Verdict{Kind: diagnose.Failed, Reason: "OOMKilled", Since: noon, Message: "out of memory"},
+	}
+	for _, mod := range mods {
+		mod(&f)
+	}
+	return f
+}
+
+func kinds(actions []Action) []ActionKind {
+	var out []ActionKind
+	for _, a := range actions {
+		out = append(out, a.Kind)
+	}
+	return out
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	attempt := func(a string) func(*facts) { return func(f *facts) { f.job.Attempt = a } }
+	young := func(f *facts) { f.job.Created = noon.Add(-time.Minute) }
+	well := func(f *facts) {
+		f.verdict = diagnose.Verdict{Kind: diagnose.Succeeded}
+		f.job.Ended = diagnose.Condition{Type: "Complete"}
+	}
+	stuck := func(reason string, patience int, since time.Duration) func(*facts) {
+		return func(f *facts) {
+			f.started, f.occupied, f.job.Ended = false, true, diagnose.Condition{}
+			f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: reason, Patience: patience, Since: noon.Add(-since)}
+		}
+	}
+	running := foreign(5, flowrun.Running)
+	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), running)
+	report := []ActionKind{ReportLog, SetState}
+	tests := map[string]struct {
+		facts facts
+		want  []ActionKind
+	}{
+		"not asked yet":                          {failedJob(run{}), []ActionKind{Ask}},
+		"submitted":                              {failedJob(claimed()), report},
+		"running":                                {failedJob(claimed(running)), report},
+		"finished by itself":                     {failedJob(claimed(running, foreign(6, flowrun.Success))), []ActionKind{DeleteJob}},
+		"failed by us":                           {failedJob(claimed(running, verdict(6, 5, flowrun.Running))), []ActionKind{DeleteJob}},
+		"failed by us, young":                    {failedJob(claimed(running, verdict(6, 5, flowrun.Running)), young), []ActionKind{Recheck}},
+		"rerun waits":                            {failedJob(claimed(running, foreign(6, flowrun.Scheduled))), []ActionKind{Recheck}},
+		"rerun claimed, its Job still to come":   {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"))), []ActionKind{Recheck}},
+		"rerun running, its Job not seen yet":    {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"), foreign(8, flowrun.Running))), []ActionKind{Recheck}},
+		"older Job of a rerun":                   {failedJob(claimed(running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
+		"process faster than a rerun":            {failedJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Running))), report},
+		"first Job beside its retry":             {failedJob(claimed(running), func(f *facts) { f.newest = false }, young), []ActionKind{Recheck}},
+		"retry of a Running run":                 {failedJob(claimed(running), attempt("0d5f-uid-of-the-job-before")), report},
+		"retry of a run that is Submitted again": {failedJob(claimed(), attempt("0d5f-uid-of-the-job-before")), []ActionKind{Recheck}},
+		"another place holds it":                 {failedJob(elsewhere), []ActionKind{Recheck}},
+		"a pod of the run lives":                 {failedJob(claimed(running), func(f *facts) { f.busy, f.occupied = true, true }), nil},
+		"another replica holds it":               {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "you", "here", "j")), func(f *facts) { f.watched = 0 }, young), []ActionKind{Recheck, Recheck}},
+		"another replica held it, and is silent": {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "you", "here", "j"))), report},
+		"unknown, first look":                    {failedJob(run{knowledge: unknown}), []ActionKind{Recheck}},
+		"unknown, second look":                   {failedJob(run{knowledge: unknown}, func(f *facts) { f.doubted = time.Minute }), []ActionKind{DeleteJob}},
+		"unknown, young":                         {failedJob(run{knowledge: unknown}, young), []ActionKind{Recheck}},
+		"foreign Job":                            {failedJob(claimed(running), func(f *facts) { f.job.Managed = false }), nil},
+		"Job with the label of another run":      {failedJob(claimed(running), func(f *facts) { f.job.RunID = "other" }), nil},
+
+		"no history, submitted":              {failedJob(shown(4, flowrun.Submitted)), report},
+		"no history, submitted once more":    {failedJob(shown(7, flowrun.Submitted)), []ActionKind{Recheck}},
+		"no history, running":                {failedJob(shown(5, flowrun.Running)), report},
+		"no history, scheduled":              {failedJob(shown(6, flowrun.Scheduled)), []ActionKind{Recheck}},
+		"no history, finished":               {failedJob(shown(6, flowrun.Success)), []ActionKind{DeleteJob}},
+		"a void verdict covers a success":    {failedJob(claimed(running, foreign(6, flowrun.Success), verdict(7, 5, flowrun.Running))), []ActionKind{SetState}},
+		"a void claim is repaired elsewhere": {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "me", "here", "j"), running, claim(6, "you", "here", "j"))), report},
+
+		"ended well, run final":             {failedJob(claimed(running, foreign(6, flowrun.Failed)), well), []ActionKind{DeleteJob}},
+		"ended well, task runs wait":        {failedJob(claimed(running), well), []ActionKind{Recheck}},
+		"ended well, not asked, young":      {failedJob(run{}, well, young), []ActionKind{Recheck}},
+		"ended well, not asked, old":        {failedJob(run{}, well), []ActionKind{Ask}},
+		"ended well, a pod of it ends":      {failedJob(claimed(running, foreign(6, flowrun.Success)), well, func(f *facts) { f.occupied = true }), nil},
+		"ended well, its pod never started": {failedJob(claimed(running, foreign(6, flowrun.Success)), well, func(f *facts) { f.started, f.occupied = false, true }), nil},
+		"a claim covers a void verdict":     {failedJob(claimed(running, foreign(6, flowrun.Success), verdict(7, 5, flowrun.Running), claim(8, "you", "here", "j"))), []ActionKind{DeleteJob}},
+		"stuck, failed, its pod ended":      {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started, f.occupied = true, false }), nil},
+		"being deleted":                     {failedJob(claimed(running, foreign(6, flowrun.Success)), well, func(f *facts) { f.job.Deleting = true }), nil},
+
+		"stuck within the grace period":      {failedJob(run{}, stuck("ErrImagePull", 1, time.Minute)), []ActionKind{Recheck}},
+		"stuck beyond the grace period":      {failedJob(claimed(), stuck("ErrImagePull", 1, 2*time.Minute)), report},
+		"stuck beyond it, not asked":         {failedJob(run{}, stuck("ErrImagePull", 1, 2*time.Minute)), []ActionKind{Ask}},
+		"stuck for what heals by itself":     {failedJob(claimed(), stuck("Unschedulable", 0, time.Hour)), []ActionKind{ReportLog}},
+		"stuck for what may take longer":     {failedJob(claimed(), stuck("QuotaExceeded", 15, 3*time.Minute)), []ActionKind{ReportLog, Recheck}},
+		"stuck for longer than that":         {failedJob(claimed(), stuck("QuotaExceeded", 15, 30*time.Minute)), report},
+		"stuck and failed by us":             {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
+		"stuck and failed by us, young":      {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), young), []ActionKind{Recheck}},
+		"stuck and cancelled is not stopped": {failedJob(claimed(foreign(5, flowrun.Cancelled)), stuck("ErrImagePull", 1, time.Hour)), nil},
+		"stuck, failed, but a container ran": {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started = true }), nil},
+		"still running": {failedJob(run{}, func(f *facts) {
+			f.verdict, f.job.Ended = diagnose.Verdict{Kind: diagnose.Running}, diagnose.Condition{}
+		}), nil},
+		"without a pod, looked at again in 5 s": {failedJob(run{}, young, func(f *facts) {
+			f.verdict, f.job.Ended = diagnose.Verdict{Reason: diagnose.NoPod}, diagnose.Condition{}
+		}), []ActionKind{Recheck}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, testPolicy()))); diff != "" {
+				t.Errorf("actions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDecideNamesWhatTheVerdictRestsOn(t *testing.T) {
+	t.Parallel()
+	actions := decide(failedJob(claimed(foreign(5, flowrun.Running))), testPolicy())
+	want := flowrun.Write{
+		FlowRunID: someRun, Version: 5, Type: flowrun.Failed, Message: "Kubernetes Error: out of memory",
+		Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: "me", Place: "here", Namespace: "flows", Job: "j", On: 5, OnType: flowrun.Running},
+	}
+	if diff := cmp.Diff(want, actions[1].Write); diff != "" {
+		t.Errorf("write (-want +got):\n%s", diff)
+	}
+}
+
+func TestPutBackWritesTheCountingStateAgain(t *testing.T) {
+	t.Parallel()
+	success := flowrun.Row{Version: 6, State: flowrun.State{Type: flowrun.Success, Message: "well", Data: []byte(`{"type":"Success"}`)}}
+	actions := decide(failedJob(claimed(foreign(5, flowrun.Running), success, verdict(7, 5, flowrun.Running))), testPolicy())
+	want := flowrun.Write{
+		FlowRunID: someRun, Version: 7, Type: flowrun.Success, Message: "well", Inner: success.State.Data,
+		Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "me", Place: "here", On: 6, OnType: flowrun.Success},
+	}
+	if diff := cmp.Diff(want, actions[0].Write); diff != "" {
+		t.Errorf("write (-want +got):\n%s", diff)
+	}
+}
+
+func TestNothingIsDeletedIfThatIsSwitchedOff(t *testing.T) {
+	t.Parallel()
+	p := testPolicy()
+	p.DeleteFinished = false
+	if got := decide(failedJob(claimed(foreign(5, flowrun.Success))), p); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestGone(t *testing.T) {
+	t.Parallel()
+	running := claimed(foreign(5, flowrun.Running))
+	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), foreign(5, flowrun.Running))
+	tests := map[string]struct {
+		run     run
+		doubted time.Duration
+		want    []ActionKind
+	}{
+		"not asked yet":          {want: []ActionKind{Ask}},
+		"running, first look":    {run: running, want: []ActionKind{Recheck}},
+		"running, second look":   {run: running, doubted: doubt, want: []ActionKind{ReportLog, SetState}},
+		"submitted is adopted":   {run: claimed(), doubted: doubt},
+		"final":                  {run: claimed(foreign(5, flowrun.Success)), doubted: doubt},
+		"another place":          {run: elsewhere, doubted: doubt},
+		"no claim, no place":     {run: shown(5, flowrun.Running), doubted: doubt},
+		"unknown":                {run: run{knowledge: unknown}, doubted: doubt},
+		"void verdict covers it": {run: claimed(foreign(5, flowrun.Success), verdict(6, 4, flowrun.Submitted)), want: []ActionKind{SetState}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := facts{id: someRun, verdict: diagnose.Verdict{Kind: diagnose.Gone}, run: tt.run, now: noon, doubted: tt.doubted}
+			if diff := cmp.Diff(tt.want, kinds(gone(f, testPolicy()))); diff != "" {
+				t.Errorf("actions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// anyRun draws a history as the servers of a fleet may leave it.
+func anyRun(t *rapid.T) run {
+	types := []flowrun.StateType{
+		flowrun.Scheduled, flowrun.Submitted, flowrun.Running, flowrun.Success, flowrun.Failed, flowrun.Cancelled, flowrun.Cancelling, flowrun.Retrying,
+	}
+	s := flowrun.Snapshot{ID: someRun}
+	for range rapid.IntRange(0, 7).Draw(t, "rows") {
+		row := foreign(s.Version+rapid.IntRange(0, 1).Draw(t, "step"), rapid.SampledFrom(types).Draw(t, "type"))
+		row.State.Mark = flowrun.Mark{
+			Kind:  flowrun.MarkKind(rapid.IntRange(0, 3).Draw(t, "kind")),
+			Agent: rapid.SampledFrom([]string{"me", "you"}).Draw(t, "agent"), Place: rapid.SampledFrom([]string{"here", "there"}).Draw(t, "place"),
+			Job: "j", On: rapid.IntRange(0, 7).Draw(t, "on"), OnType: rapid.SampledFrom(types).Draw(t, "onType"),
+		}
+		s.Version, s.Shown = row.Version, row.State.Type
+		s.History = append(s.History, row)
+	}
+	if len(s.History) == 0 {
+		s.Shown, s.Version = rapid.SampledFrom(types).Draw(t, "shown"), rapid.IntRange(0, 7).Draw(t, "version")
+	}
+	r := runOf(s)
+	r.knowledge = knowledge(rapid.IntRange(0, 2).Draw(t, "knowledge"))
+	return r
+}
+
+func anyFacts(t *rapid.T) facts {
+	yes := func(name string) bool { return rapid.Bool().Draw(t, name) }
+	span := func(name string) time.Duration {
+		return time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, name))
+	}
+	return facts{
+		id: someRun, newest: yes("newest"), busy: yes("busy"), started: yes("started"), occupied: yes("occupied"),
+		run: anyRun(t), now: noon, watched: span("watched"), doubted: span("doubted"),
+		job: diagnose.Job{
+			Name: "j", RunID: rapid.SampledFrom([]flowrun.ID{someRun, "other"}).Draw(t, "run"), Managed: yes("managed"), Deleting: yes("deleting"),
+			Attempt: rapid.SampledFrom([]string{"", "v0", "v3", "none", "0d5f"}).Draw(t, "attempt"), Created: noon.Add(-span("age")),
+			Ended: diagnose.Condition{Type: rapid.SampledFrom([]string{"", "Complete", "Failed"}).Draw(t, "ended")},
+		},
+		verdict: diagnose.Verdict{
+			Kind:     diagnose.Kind(rapid.IntRange(0, 6).Draw(t, "verdict")),
+			Patience: rapid.SampledFrom([]int{0, 1, 15}).Draw(t, "patience"), Since: noon.Add(-span("since")),
+		},
+	}
+}
+
+func TestDecideIsSafe(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		f := anyFacts(t)
+		for _, a := range decide(f, testPolicy()) {
+			switch a.Kind {
+			case DeleteJob:
+				checkDelete(t, f)
+			case SetState:
+				checkWrite(t, f, a.Write)
+			case Recheck:
+				if a.After <= 0 {
+					t.Fatalf("looks again after %v, which spins", a.After)
+				}
+			case Ask:
+				if f.run.knowledge != unasked {
+					t.Fatal("asks what it knows")
+				}
+			case ReportLog:
+			}
+		}
+	})
+}
+
+func checkDelete(t *rapid.T, f facts) {
+	_, state := f.run.counting()
+	switch {
+	case !f.job.Managed || f.job.RunID != f.id:
+		t.Fatal("deletes a foreign Job")
+	case noon.Sub(f.job.Created) < flowrun.Retention:
+		t.Fatal("deletes a young Job")
+	case !f.job.Finished() && (f.started || state != flowrun.Failed):
+		t.Fatal("deletes an unfinished Job that may matter")
+	case f.occupied && f.started:
+		t.Fatal("deletes a Job with a live Pod")
+	case f.run.knowledge == known && f.newest && !state.IsFinished():
+		t.Fatal("deletes the newest Job of a run that is not final")
+	case f.run.knowledge == unasked:
+		t.Fatal("deletes without having asked")
+	}
+}
+
+func checkWrite(t *rapid.T, f facts, w flowrun.Write) {
+	version, state := f.run.counting()
+	if w.Mark.On != version || w.Mark.OnType != state {
+		t.Fatalf("rests on %d %s, but %d %s counts", w.Mark.On, w.Mark.OnType, version, state)
+	}
+	switch w.Mark.Kind {
+	case flowrun.Verdict:
+		if state.IsFinished() || w.Type != flowrun.Failed {
+			t.Fatalf("writes %s over %s", w.Type, state)
+		}
+		if f.busy || !slices.Contains([]diagnose.Kind{diagnose.Failed, diagnose.Stuck}, f.verdict.Kind) {
+			t.Fatal("fails a run that may be alive")
+		}
+	case flowrun.PutBack:
+		if w.Type != state {
+			t.Fatalf("puts back %s, but %s counts", w.Type, state)
+		}
+	case flowrun.Foreign, flowrun.Claim:
+		t.Fatalf("writes a %v", w.Mark.Kind)
+	}
+}
