@@ -93,12 +93,12 @@ func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := cfg.CheckCredential(); err != nil {
+			return err
+		}
 		cfg.Warnings = append(cfg.Warnings, foreignWarnings(cmd)...)
 		log := c.logger(cfg.SlogLevel())
 		return attempt(cmd.Context(), log, func(ctx context.Context) error {
-			if err := cfg.CheckCredential(); err != nil {
-				return err
-			}
 			return c.commands.start(ctx, cfg, log)
 		})
 	}

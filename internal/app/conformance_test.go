@@ -46,6 +46,7 @@ var differences = []difference{
 		"an API that is down, refuses or answers nonsense may be mended while we wait; readiness says so",
 	},
 	{"D-11", "1.4.1/startup-*", "start/*/tries", "7", "*", "the same: the start goes on"},
+	{"exit code", "*/startup-cloud-no-*", "exit", "1", "2", "a missing credential is a matter of configuration"},
 	{"D-10", "0.11.0/startup-*auth-token*", "exit", "1", "0", "the documented fallback to cloud.auth_token works"},
 	{"D-10", "0.11.0/startup-*auth-token*", "start/*", absent, "*", "the same: what follows in the start"},
 	{"D-10", "0.11.0/startup-*auth-token*", "poll/*", absent, "*", "the same: and the poll behind it"},

@@ -278,8 +278,8 @@ func TestCheckCredential(t *testing.T) {
 	for core, name := range map[string]string{config.Core0: "--token", config.Core1: "--key"} {
 		a := agentDefaults(core)
 		err := a.CheckCredential()
-		if _, configuration := errors.AsType[*config.Error](err); err == nil || configuration || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: got %v, want an error that names %s and is no configuration error", core, err, name)
+		if _, configuration := errors.AsType[*config.Error](err); !configuration || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v, want a configuration error that names %s", core, err, name)
 		}
 		a.Backend = config.Server
 		if err := a.CheckCredential(); err != nil {

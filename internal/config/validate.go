@@ -83,15 +83,21 @@ func positive(place string, d, least time.Duration) error {
 }
 
 // CheckCredential reports that Prefect Cloud would refuse the agent for want of
-// a credential. It is no *Error, so that the exit code is that of the reference.
+// a credential. The error is an *Error.
 func (a Agent) CheckCredential() error {
 	switch {
 	case a.Backend != Cloud || a.Credential.IsSet():
 		return nil
 	case a.CoreVersion == Core0:
-		return errors.New("no agent API token provided: give --token, or set PREFECT__CLOUD__AGENT__AUTH_TOKEN or PREFECT__CLOUD__AGENT__AUTH_TOKEN_FILE")
+		return &Error{
+			Place: "--token", Problem: "Prefect Cloud needs an agent API token and none is provided",
+			Mend: "give it, or set PREFECT__CLOUD__AGENT__AUTH_TOKEN or PREFECT__CLOUD__AGENT__AUTH_TOKEN_FILE; a Prefect Server needs PREFECT__BACKEND=server instead",
+		}
 	default:
-		return errors.New("no API key for authentication: give --key, or set PREFECT__CLOUD__API_KEY or PREFECT__CLOUD__API_KEY_FILE")
+		return &Error{
+			Place: "--key", Problem: "Prefect Cloud needs an API key and none is provided",
+			Mend: "give it, or set PREFECT__CLOUD__API_KEY or PREFECT__CLOUD__API_KEY_FILE; a Prefect Server needs PREFECT__BACKEND=server instead",
+		}
 	}
 }
 
