@@ -1,0 +1,199 @@
+// Package store keeps the data of the development backend in SQLite and applies
+// the rules of Prefect Server to it: how a flow, a flow run and a state come to
+// be, which runs are due, what the background services change. It knows nothing
+// of GraphQL and HTTP; it offers named operations, and read access by SQL for
+// the package that compiles queries. No time is read but the one given to it.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	_ "modernc.org/sqlite" // the driver, registered as "sqlite"
+)
+
+// Generation names the Prefect Server whose rules apply.
+type Generation string
+
+// The generations. Server0 is the server that lived inside prefect 0.11.0,
+// Server1 is the separate server of 2022 that the 1.x clients speak to.
+const (
+	Server0 Generation = "0.11"
+	Server1 Generation = "1.x"
+)
+
+const (
+	fileReaders   = 4
+	maxStatements = 256
+)
+
+// Options are the settings of a store. The zero value is an empty in-memory
+// store with the rules of Server1.
+type Options struct {
+	// File is the path of the database; empty keeps everything in memory.
+	File string
+	// Generation selects the rules; empty means Server1.
+	Generation Generation
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// BetweenReadAndInsert, if set, is called while a flow run state is written:
+	// after the version of the run was read and before the row is inserted, with no
+	// lock held. Both servers have this gap and no unique key, so two writers at
+	// once can leave two rows of one version. It makes that reproducible.
+	BetweenReadAndInsert func(ctx context.Context, flowRunID string)
+	// Queue, if set, is asked before a Running state is accepted. Answering true
+	// makes the answer QUEUED and leaves the run as it is, as the hosted service
+	// does at a concurrency limit. Kind is flow_run or task_run.
+	Queue func(ctx context.Context, kind, runID string) bool
+}
+
+// Store is the database. Its methods may be called from many goroutines.
+type Store struct {
+	opts     Options
+	dbs      []*sql.DB
+	writers  chan *handle
+	readers  chan *handle
+	snapshot bool
+	last     atomic.Int64
+	tenantID string
+	locks    submittedLocks
+	sizes    limits
+}
+
+// limits bound foreign input; they are fields so that tests can lower them.
+type limits struct{ state, flow int }
+
+// Open opens or creates the database, brings it to the newest schema and makes
+// sure that the default tenant exists.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Generation == "" {
+		opts.Generation = Server1
+	}
+	if opts.Generation != Server0 && opts.Generation != Server1 {
+		return nil, fmt.Errorf("unknown generation %q, want %q or %q", opts.Generation, Server0, Server1)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Store{opts: opts, sizes: limits{state: 1_000_000, flow: 64 << 20}}
+	if err := s.connect(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Generation reports whose rules the store applies.
+func (s *Store) Generation() Generation { return s.opts.Generation }
+
+// TenantID is the id of the default tenant.
+func (s *Store) TenantID() string { return s.tenantID }
+
+// Now is the time of the store's clock.
+func (s *Store) Now() time.Time { return s.opts.Now() }
+
+// Close closes the database. Operations that run meanwhile fail.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range s.dbs {
+		errs = append(errs, db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	if err := s.connectReaders(ctx); err != nil {
+		return fmt.Errorf("open database for reading: %w", err)
+	}
+	return s.ensureTenant(ctx)
+}
+
+func (s *Store) ensureTenant(ctx context.Context) error {
+	err := s.update(ctx, func(ctx context.Context, t *tx) error {
+		found, err := t.one(ctx, "SELECT id FROM tenant ORDER BY created LIMIT 1", nil, &s.tenantID)
+		if err != nil || found {
+			return err
+		}
+		s.tenantID = newID()
+		return t.insert(ctx, "tenant", row{"id": s.tenantID, "name": "default", "slug": "default"})
+	})
+	if err != nil {
+		return fmt.Errorf("create default tenant: %w", err)
+	}
+	return nil
+}
+
+// dsn puts the pragmas into the name, busy timeout first, so that every
+// connection has them.
+func dsn(file, mode string) string {
+	q := url.Values{}
+	pragmas := []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(memory)", "cache_size(-16000)"}
+	switch {
+	case file == "":
+		pragmas = append(pragmas, "journal_mode(memory)", "synchronous(off)", "locking_mode(exclusive)")
+		file = ":memory:"
+	case mode == "ro":
+		pragmas = append(pragmas, "query_only(1)")
+	default:
+		pragmas = append(pragmas, "journal_mode(wal)", "synchronous(normal)")
+	}
+	q["_pragma"] = pragmas
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: q.Encode()}
+	return u.String()
+}
+
+func (s *Store) connect(ctx context.Context) error {
+	s.writers = make(chan *handle, 1)
+	h, err := s.open(ctx, dsn(s.opts.File, "rwc"))
+	if err != nil {
+		return err
+	}
+	s.writers <- h
+	return nil
+}
+
+// connectReaders comes after the migration. A database in memory belongs to one
+// connection, which readers and the writer take in turn.
+func (s *Store) connectReaders(ctx context.Context) error {
+	if s.opts.File == "" {
+		s.readers = s.writers
+		return nil
+	}
+	s.snapshot = true
+	s.readers = make(chan *handle, fileReaders)
+	for range fileReaders {
+		h, err := s.open(ctx, dsn(s.opts.File, "ro"))
+		if err != nil {
+			return err
+		}
+		s.readers <- h
+	}
+	return nil
+}
+
+func (s *Store) open(ctx context.Context, name string) (*handle, error) {
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, err
+	}
+	s.dbs = append(s.dbs, db)
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &handle{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+func newID() string { return uuid.NewString() }
