@@ -94,9 +94,9 @@ func TestTwoWritersLeaveTwoRowsOfOneVersion(t *testing.T) {
 	for _, gen := range []devserver.Generation{devserver.Server0, devserver.Server1} {
 		var s *devserver.Server
 		var second atomic.Bool
-		s = newServer(t, devserver.Options{Generation: gen, BetweenReadAndInsert: func(_ context.Context, id string) { //nolint:contextcheck // the second writer is another client
+		s = newServer(t, devserver.Options{Generation: gen, BetweenReadAndInsert: func(_ context.Context, id string) {
 			if second.CompareAndSwap(false, true) {
-				call(t, s, setState, state(id, "Running", 1))
+				call(t, s, setState, state(id, "Running", 1)) //nolint:contextcheck // the second writer is another client
 			}
 		}})
 		id := createRun(t, s, map[string]any{"flow_id": register(t, s, twoTasks())})

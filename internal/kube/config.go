@@ -5,7 +5,6 @@
 package kube
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,6 +108,3 @@ func ownNamespace() string {
 	}
 	return strings.TrimSpace(string(text))
 }
-
-// OutOfCluster reports whether err says that this process does not run in a pod.
-func OutOfCluster(err error) bool { return errors.Is(err, rest.ErrNotInCluster) }
