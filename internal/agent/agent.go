@@ -197,7 +197,10 @@ func (a *Agent) pollOnce(ctx context.Context) (found int, full bool, err error) 
 
 // offers reads runs and decides which may be started here.
 func (a *Agent) offers(ctx context.Context, ids []flowrun.ID) ([]Offer, error) {
-	views, broken, err := a.views(ctx, ids)
+	read := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, read.Add(dispatch.ClaimWithin))
+	defer cancel()
+	views, broken, err := a.views(ctx, ids, read)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +228,10 @@ func (a *Agent) startable(ctx context.Context, offers []Offer) ([]Offer, error) 
 // refresh decides again on runs that were offered before. It may run beside the
 // poll loop.
 func (a *Agent) refresh(ctx context.Context, offers []Offer) ([]Offer, error) {
-	views, _, err := a.views(ctx, ids(offers))
+	read := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, read.Add(dispatch.ClaimWithin))
+	defer cancel()
+	views, _, err := a.views(ctx, ids(offers), read)
 	if err != nil {
 		return nil, err
 	}
@@ -234,18 +240,22 @@ func (a *Agent) refresh(ctx context.Context, offers []Offer) ([]Offer, error) {
 
 // views reads runs, and what the place holds of them. Runs that cannot be read
 // come apart from the others: one bad run must not stop them (D-28).
-func (a *Agent) views(ctx context.Context, ids []flowrun.ID) (views []view, broken []prefect1.FlowRun, err error) {
-	read := time.Now()
+func (a *Agent) views(ctx context.Context, ids []flowrun.ID, read time.Time) (views []view, broken []prefect1.FlowRun, err error) {
 	runs, err := a.api.FlowRuns(ctx, ids, read)
 	if err != nil {
 		return nil, nil, err
 	}
+	seen := map[flowrun.ID]bool{}
 	for _, run := range runs {
+		if seen[run.ID] {
+			continue
+		}
+		seen[run.ID] = true
 		if run.Err != nil {
 			broken = append(broken, run)
 			continue
 		}
-		views = append(views, view{run: run, stand: flowrun.Fold(run.History), place: a.c.Place, read: read})
+		views = append(views, view{run: run, stand: run.Standing(), place: a.c.Place, read: read})
 	}
 	return views, broken, a.look(ctx, views)
 }
@@ -316,7 +326,7 @@ func (a *Agent) note(views []view) {
 	now, seen := time.Now(), map[flowrun.ID]time.Time{}
 	for i := range views {
 		v := &views[i]
-		if v.run.Shown != flowrun.Running || len(v.here.jobs) > 0 {
+		if v.run.State.Type != flowrun.Running || len(v.here.jobs) > 0 {
 			continue
 		}
 		first, ok := a.firstSeen[v.run.ID]

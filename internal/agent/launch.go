@@ -74,8 +74,8 @@ func (l *launcher) Verify(ctx context.Context, offers []Offer) (map[flowrun.ID]b
 	}
 	holds := make(map[flowrun.ID]bool, len(offers))
 	for _, o := range offers {
-		if s, ok := snapshots[o.ID]; ok {
-			holds[o.ID] = flowrun.Fold(s.History).Holds(l.a.c.ID, o.Run.Scheduled)
+		if s, ok := snapshots[o.ID]; ok && s.Err == nil {
+			holds[o.ID] = s.Standing().Holds(l.a.c.ID, o.Run.Scheduled)
 		}
 	}
 	return holds, nil
@@ -102,17 +102,17 @@ func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run])
 	l.fail(ctx, aborted)
 }
 
-// fail tries for as long as the context lasts, a bounded time: a run that is
-// claimed and not failed would wait for ever.
+// fail tries until the runs are told or the context ends: a run that is claimed
+// and not failed would wait for ever.
 func (l *launcher) fail(ctx context.Context, aborted []dispatch.Outcome[Run]) {
-	for pause := time.Second; len(aborted) > 0; pause = min(2*pause, errorPause) {
+	for pause := time.Second; len(aborted) > 0; pause = min(2*pause, time.Minute) {
 		rest, err := l.failOnce(ctx, aborted)
 		if err == nil {
 			return
 		}
 		aborted = rest
 		l.a.c.Logger.ErrorContext(ctx, "failed starts not reported, trying again", slog.Any("error", err))
-		if !sleep(ctx, pause) || pause >= errorPause {
+		if !sleep(ctx, pause) {
 			return
 		}
 	}
@@ -132,8 +132,12 @@ func (l *launcher) failOnce(ctx context.Context, aborted []dispatch.Outcome[Run]
 	var left []dispatch.Outcome[Run]
 	var errs []error
 	for _, o := range aborted {
-		write, ok := l.verdict(o, snapshots[o.Offer.ID])
-		if !ok {
+		s := snapshots[o.Offer.ID]
+		write, ok := l.verdict(o, s)
+		if s.Err != nil {
+			left, errs = append(left, o), append(errs, s.Err)
+		}
+		if s.Err != nil || !ok {
 			continue
 		}
 		if err := l.a.api.SetStates(ctx, []flowrun.Write{write}); err != nil {
@@ -146,7 +150,7 @@ func (l *launcher) failOnce(ctx context.Context, aborted []dispatch.Outcome[Run]
 // verdict is the Failed state of a start that did not work. It names the state it
 // was decided on, so that it is void once that state no longer counts.
 func (l *launcher) verdict(o dispatch.Outcome[Run], s flowrun.Snapshot) (flowrun.Write, bool) {
-	stand := flowrun.Fold(s.History)
+	stand := s.Standing()
 	counting := stand.Counting
 	ours := stand.Holds(l.a.c.ID, o.Offer.Run.Scheduled)
 	if !o.Offer.NeedsClaim {

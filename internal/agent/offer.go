@@ -49,13 +49,15 @@ const (
 	skipLivePod   skip = "a pod of this flow run is still alive"
 	skipLiveJob   skip = "a job of this flow run is still alive"
 	skipElsewhere skip = "another place holds this flow run"
+	skipEarly     skip = "its start time is further away than was asked for"
 	skipYoung     skip = "no job seen yet, waiting until none can be under way"
 )
 
 // needsLook reports whether the cluster must be asked before the run may be
 // offered: only runs that somebody had before. Most have nobody and cost nothing.
 func needsLook(run prefect1.FlowRun, stand flowrun.Standing) bool {
-	if run.Shown == flowrun.Running || stand.Claimed {
+	unknown := len(run.History) == 0 && run.Version > 1 // a server without histories
+	if run.State.Type == flowrun.Running || stand.Claimed || unknown {
 		return true
 	}
 	return slices.ContainsFunc(run.History, func(r flowrun.Row) bool {
@@ -67,7 +69,7 @@ func needsLook(run prefect1.FlowRun, stand flowrun.Standing) bool {
 func offer(v view) (Offer, skip) {
 	counting := v.stand.Counting.State.Type
 	switch {
-	case counting != v.run.Shown:
+	case counting != v.run.State.Type:
 		return Offer{}, skipCovered // put-back writes the counting state again
 	case counting == flowrun.Scheduled:
 		return offerScheduled(v)
@@ -80,12 +82,19 @@ func offer(v view) (Offer, skip) {
 // offerScheduled: the rest of the checks before a claim, waiting out creates of
 // earlier attempts and giving the last holder's place a head start, belongs here.
 func offerScheduled(v view) (Offer, skip) {
-	if livePod(v.here.pods) {
+	attempt := flowrun.Attempt(v.stand.Scheduled)
+	older := func(j batchv1.Job) bool { return liveJob(j) && j.Annotations[flowrun.AnnotationAttempt] != attempt }
+	switch {
+	case v.stand.Counting.State.Start.After(v.read.Add(2 * lookAhead)):
+		return Offer{}, skipEarly
+	case livePod(v.here.pods):
 		return Offer{}, skipLivePod
+	case slices.ContainsFunc(v.here.jobs, older):
+		return Offer{}, skipLiveJob
 	}
 	return Offer{
 		ID: v.run.ID, Name: v.run.Name, NeedsClaim: true,
-		Attempt: flowrun.Attempt(v.stand.Scheduled),
+		Attempt: attempt,
 		Start:   v.stand.Counting.State.Start, Read: v.read,
 		Run: Run{FlowRun: v.run, Scheduled: v.stand.Scheduled},
 	}, ""

@@ -55,6 +55,7 @@ func TestOffer(t *testing.T) {
 		{name: "fresh", shown: flowrun.Scheduled, history: retry[:1], attempt: "v1", claim: true},
 		{name: "a rerun is a new attempt", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{job("a", 1, true)}, attempt: "v5", claim: true},
 		{name: "a rerun waits for the old pod", shown: flowrun.Scheduled, history: rerun, pods: []corev1.Pod{pod(corev1.PodRunning)}, skip: skipLivePod},
+		{name: "a rerun waits for the old job, which may make a pod yet", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{job("a", 1, false)}, skip: skipLiveJob},
 		{name: "a late claim hides Running", shown: flowrun.Submitted, history: append(slices.Clone(retry), claimRow(4, "here")), skip: skipCovered},
 		{name: "retry keys on the newest job", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true), job("b", 2, true)}, attempt: "b"},
 		{name: "retry waits for its process", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, false)}, skip: skipLiveJob},
@@ -69,7 +70,7 @@ func TestOffer(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", Shown: tt.shown, History: tt.history}}
+			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", State: flowrun.State{Type: tt.shown}, History: tt.history}}
 			stand := flowrun.Fold(tt.history)
 			o, why := offer(view{run: run, stand: stand, place: "here", here: objects{tt.jobs, tt.pods}, unseen: tt.unseen})
 			if diff := cmp.Diff([]any{tt.attempt, tt.claim, tt.skip}, []any{o.Attempt, o.NeedsClaim, why}); diff != "" {

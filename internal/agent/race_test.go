@@ -81,12 +81,12 @@ func (s *server) FlowRuns(ctx context.Context, ids []flowrun.ID, _ time.Time) ([
 	snapshots, err := s.Snapshots(ctx, ids)
 	var out []prefect1.FlowRun
 	for _, snapshot := range snapshots {
-		if snapshot.Shown != flowrun.Scheduled {
+		if snapshot.State.Type != flowrun.Scheduled {
 			continue
 		}
 		out = append(out, prefect1.FlowRun{
-			Snapshot: snapshot, State: flowrun.State{Type: snapshot.Shown, Data: json.RawMessage(`{"type":"Scheduled"}`)},
-			Flow: prefect1.Flow{ID: "f", Name: "f", CoreVersion: "1.4.1", Storage: json.RawMessage(`{"type":"Docker","image_name":"i","image_tag":"t"}`)},
+			Snapshot: snapshot,
+			Flow:     prefect1.Flow{ID: "f", Name: "f", CoreVersion: "1.4.1", Storage: json.RawMessage(`{"type":"Docker","image_name":"i","image_tag":"t"}`)},
 		})
 	}
 	return out, err
@@ -99,7 +99,7 @@ func (s *server) Snapshots(_ context.Context, ids []flowrun.ID) (map[flowrun.ID]
 	out := map[flowrun.ID]flowrun.Snapshot{}
 	for _, id := range ids {
 		run := s.runs[id]
-		out[id] = flowrun.Snapshot{ID: id, Version: run.version, Shown: run.shown, History: slices.Clone(run.history)}
+		out[id] = flowrun.Snapshot{ID: id, Version: run.version, State: flowrun.State{Type: run.shown, Data: json.RawMessage(`{}`)}, History: slices.Clone(run.history)}
 	}
 	return out, nil
 }
@@ -208,7 +208,7 @@ func newAgent(t *testing.T, s *server, c *cluster, id, place string, r rules) *A
 		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: place, Namespace: "n",
 		MaxPolls: 6, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
 	}, api, c, c, calm{}, jobspec.Settings{Namespace: "n", API: "http://localhost:4200"}, dispatch.Config{
-		Settle: settle, Parallel: 8, Drain: time.Minute, Logger: log,
+		Settle: settle, Slots: 8, Drain: time.Minute, Logger: log,
 	})
 	if err != nil {
 		t.Fatal(err)

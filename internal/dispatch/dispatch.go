@@ -73,12 +73,18 @@ type Config struct {
 	// that a slower writer's row of the same version is visible. Zero where the
 	// server locks versions or nobody else takes these labels.
 	Settle time.Duration
-	// Parallel bounds the creates under way at the same time.
-	Parallel int
+	// Slots is how many starts may be between their claim and the answer to their
+	// create. Nothing is claimed without a slot, so that no claimed run waits for
+	// another's create.
+	Slots int
 	// Drain bounds what happens to claimed runs after the context has ended.
 	Drain  time.Duration
 	Logger *slog.Logger
 }
+
+// ClaimWithin is how old a read of an offer may be when its claim is sent: half the
+// fence, so that the rest of it is left for settling, verification and create.
+const ClaimWithin = flowrun.Fence / 2
 
 // Settle is the time that a server of Prefect 0.x or 1.x may need between reading
 // a run's version and inserting the next state.
@@ -101,12 +107,12 @@ func New[T any](c Config, launcher Launcher[T], cluster Submitter) (*Dispatcher[
 	if launcher == nil || cluster == nil || c.Logger == nil {
 		return nil, errors.New("dispatch: launcher, cluster and logger are required")
 	}
-	if c.Parallel <= 0 {
-		return nil, fmt.Errorf("dispatch: parallel is %d, want at least 1", c.Parallel)
+	if c.Slots <= 0 {
+		return nil, fmt.Errorf("dispatch: %d slots, want at least 1", c.Slots)
 	}
 	return &Dispatcher[T]{
 		c: c, launcher: launcher, cluster: cluster,
-		slots: make(chan struct{}, c.Parallel), inFlight: map[flowrun.ID]struct{}{},
+		slots: make(chan struct{}, c.Slots), inFlight: map[flowrun.ID]struct{}{},
 	}, nil
 }
 
@@ -145,6 +151,7 @@ func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) {
 	for _, batch := range later {
 		d.group.Go(func() error { d.wait(ctx, batch); return nil })
 	}
+	due = d.occupy(ctx, due)
 	if len(due) == 0 {
 		return
 	}
@@ -173,6 +180,27 @@ func (d *Dispatcher[T]) release(starts []*start[T]) {
 	for _, s := range starts {
 		delete(d.inFlight, s.offer.ID)
 	}
+}
+
+// occupy gives each start a slot. What gets none, or was read too long ago to be
+// claimed, is left to the next poll.
+func (d *Dispatcher[T]) occupy(ctx context.Context, starts []*start[T]) []*start[T] {
+	var kept, late, full []*start[T]
+	for _, s := range starts {
+		if time.Since(s.offer.Read) > ClaimWithin {
+			late = append(late, s)
+			continue
+		}
+		select {
+		case d.slots <- struct{}{}:
+			kept = append(kept, s)
+		default:
+			full = append(full, s)
+		}
+	}
+	d.drop(ctx, late, "read too long ago")
+	d.drop(ctx, full, "no slot free")
+	return kept
 }
 
 // together is how close start times must be to share one claim.
@@ -216,7 +244,7 @@ func (d *Dispatcher[T]) wait(ctx context.Context, batch []*start[T]) {
 		d.drop(ctx, batch, "not readable")
 		return
 	}
-	batch = d.still(ctx, batch, fresh)
+	batch = d.occupy(ctx, d.still(ctx, batch, fresh))
 	if len(batch) > 0 {
 		d.finish(ctx, batch, d.claim(ctx, batch))
 	}

@@ -43,6 +43,8 @@ type world struct {
 	verify    func(ctx context.Context) error
 	submit    func(ctx context.Context, job *batchv1.Job) (*batchv1.Job, bool, error)
 	outcomes  []outcome
+	// errors is the number of log lines of that level.
+	errors int
 }
 
 func (w *world) note(format string, args ...any) {
@@ -128,7 +130,7 @@ func run(t *testing.T, w *world, body func(ctx context.Context, d *dispatch.Disp
 	synctest.Test(t, func(t *testing.T) {
 		w.began = time.Now()
 		log := &orderly{}
-		d, err := dispatch.New[string](dispatch.Config{Settle: dispatch.Settle, Parallel: 4, Drain: time.Minute, Logger: slog.New(log)}, w, w)
+		d, err := dispatch.New[string](dispatch.Config{Settle: dispatch.Settle, Slots: 4, Drain: time.Minute, Logger: slog.New(log)}, w, w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,11 +141,15 @@ func run(t *testing.T, w *world, body func(ctx context.Context, d *dispatch.Disp
 		if log.broken.Load() {
 			t.Error("a start went from one phase to another that may not follow")
 		}
+		w.errors = int(log.errors.Load())
 	})
 }
 
-// orderly notices phases out of order.
-type orderly struct{ broken atomic.Bool }
+// orderly notices phases out of order, and counts errors.
+type orderly struct {
+	broken atomic.Bool
+	errors atomic.Int64
+}
 
 func (*orderly) Enabled(context.Context, slog.Level) bool { return true }
 func (o *orderly) WithAttrs([]slog.Attr) slog.Handler     { return o }
@@ -151,6 +157,9 @@ func (o *orderly) WithGroup(string) slog.Handler          { return o }
 func (o *orderly) Handle(_ context.Context, r slog.Record) error {
 	if r.Message == "phase out of order" {
 		o.broken.Store(true)
+	}
+	if r.Level >= slog.LevelError {
+		o.errors.Add(1)
 	}
 	return nil
 }
@@ -238,6 +247,36 @@ func TestOneStartPerRunAtATime(t *testing.T) {
 	}
 }
 
+// What could not become a Job in time is not claimed: the next poll takes it.
+func TestNothingIsClaimedInVain(t *testing.T) {
+	t.Parallel()
+	t.Run("no slot free", func(t *testing.T) {
+		t.Parallel()
+		w := &world{}
+		run(t, w, func(ctx context.Context, d *dispatch.Dispatcher[string]) {
+			d.Start(ctx, []offer{offerIn("a", 0), offerIn("b", 0), offerIn("c", 0), offerIn("d", 0), offerIn("e", 0)})
+			if d.InFlight("e") {
+				t.Error("a run without a slot is kept")
+			}
+		})
+		if len(w.outcomes) != 4 || !slices.Contains(w.log, "0s claim [a b c d]") {
+			t.Errorf("with four slots: %q", w.log)
+		}
+	})
+	t.Run("read too long ago", func(t *testing.T) {
+		t.Parallel()
+		w := &world{}
+		run(t, w, func(ctx context.Context, d *dispatch.Dispatcher[string]) {
+			old := offerIn("a", 0)
+			old.Read = old.Read.Add(-dispatch.ClaimWithin - time.Second)
+			d.Start(ctx, []offer{old})
+		})
+		if len(w.log) != 0 {
+			t.Errorf("a stale offer was acted on: %q", w.log)
+		}
+	})
+}
+
 // Stopping finishes what is claimed and drops what is not (D-13).
 func TestStopping(t *testing.T) {
 	t.Parallel()
@@ -322,6 +361,10 @@ func TestAnswers(t *testing.T) {
 			}
 			if got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
+			}
+			// A claimed run without a Job is nothing to be silent about.
+			if said := w.errors > 0; said != (tt.want != dispatch.Submitted) {
+				t.Errorf("an error was logged: %v, and the start ended as %v", said, tt.want)
 			}
 		})
 	}

@@ -60,6 +60,9 @@ func (d *Dispatcher[T]) finish(ctx context.Context, starts []*start[T], answered
 		group.Go(func() error { d.submit(ctx, s); return nil })
 	}
 	_ = group.Wait() // submit returns no error; its result is in the start
+	for range starts {
+		<-d.slots
+	}
 	d.report(ctx, starts)
 }
 
@@ -77,7 +80,7 @@ func (d *Dispatcher[T]) verify(ctx context.Context, starts []*start[T], answered
 	holds, err := d.verified(ctx, offers)
 	if err != nil {
 		// Claimed, perhaps ours, and no Job: adoption by a later pass repairs this.
-		d.c.Logger.ErrorContext(ctx, "claims not readable within the fence, their runs wait for adoption", slog.Any("error", err))
+		d.c.Logger.ErrorContext(ctx, "claims not readable within the fence, their runs stay submitted", slog.Any("error", err))
 	}
 	for _, s := range starts {
 		if s.phase == Claimed && !holds[s.offer.ID] {
@@ -118,19 +121,18 @@ func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
 	}
 	ctx, cancel := context.WithDeadline(ctx, s.offer.Read.Add(flowrun.Fence))
 	defer cancel()
-	sleep(ctx, time.Until(s.offer.Start))
-	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil {
-		d.c.Logger.ErrorContext(ctx, "create not sent within the fence, the run waits for adoption", slog.String("flow_run_id", string(s.offer.ID)))
+	if !sleep(ctx, time.Until(s.offer.Start)) {
+		d.c.Logger.ErrorContext(ctx, "create not sent within the fence, the run stays submitted", slog.String("flow_run_id", string(s.offer.ID)))
 		d.enter(ctx, s, Dropped)
 		return
 	}
 	found, created, err := d.cluster.Submit(ctx, s.job)
-	d.enter(ctx, s, s.settle(found, created, err))
+	phase := s.settle(found, created, err)
+	if phase == Dropped {
+		d.c.Logger.ErrorContext(ctx, "job not created, the run stays submitted",
+			slog.String("flow_run_id", string(s.offer.ID)), slog.String("job", s.name()), slog.Any("error", err))
+	}
+	d.enter(ctx, s, phase)
 }
 
 // settle decides what the answer to a create means.

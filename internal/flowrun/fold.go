@@ -78,8 +78,23 @@ func compareRows(a, b Row) int {
 		cmp.Compare(a.Version, b.Version),
 		cmp.Compare(order(a.State.Mark.Kind), order(b.State.Mark.Kind)),
 		cmp.Compare(a.State.Mark.Agent, b.State.Mark.Agent),
+		cmp.Compare(progress(a.State.Type), progress(b.State.Type)),
 		cmp.Compare(a.State.Type, b.State.Type),
 	)
+}
+
+// progress lets the state that is further along count where two foreign ones have
+// the same version: a cancel is not undone by the Running that came with it.
+func progress(t StateType) int {
+	switch {
+	case t.IsScheduled():
+		return 0
+	case t == Running || t == Cancelling:
+		return 2
+	case t.IsFinished():
+		return 3
+	}
+	return 1
 }
 
 // order puts foreign rows behind ours.

@@ -91,6 +91,11 @@ func TestFold(t *testing.T) {
 			want{4, flowrun.Success, 1, "a", ""},
 		},
 		{
+			"of two foreign states of one version the final one counts",
+			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(5, flowrun.Running), foreign(5, flowrun.Cancelled)},
+			want{5, flowrun.Cancelled, 1, "", ""},
+		},
+		{
 			"a put-back changes nothing",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Success), claim(3, "a", 1), putBack(4, "a", flowrun.Success)},
 			want{2, flowrun.Success, 1, "", ""},
@@ -216,5 +221,19 @@ func TestJobName(t *testing.T) {
 	}
 	if got := flowrun.JobName(long, id, "v1"); len(got) > 63 {
 		t.Errorf("name of %d characters does not fit a label", len(got))
+	}
+}
+
+// A server without histories shows the last state only; a claim still holds.
+func TestStandingWithoutHistory(t *testing.T) {
+	t.Parallel()
+	shown := claim(2, "a", 1)
+	s := flowrun.Snapshot{Version: shown.Version, State: shown.State}.Standing()
+	if !s.Holds("a", 1) || s.Holds("b", 1) {
+		t.Errorf("the claim shown does not hold: %+v", s)
+	}
+	s = flowrun.Snapshot{Version: 3, State: flowrun.State{Type: flowrun.Scheduled}}.Standing()
+	if s.Scheduled != 3 || s.Counting.State.Type != flowrun.Scheduled {
+		t.Errorf("the offer shown is none: %+v", s)
 	}
 }

@@ -33,7 +33,7 @@ const (
 	ValidationFailed StateType = "ValidationFailed"
 )
 
-type class struct{ scheduled, finished, failed bool }
+type class struct{ scheduled, finished bool }
 
 var classes = map[StateType]class{
 	Pending:          {},
@@ -53,10 +53,10 @@ var classes = map[StateType]class{
 	Mapped:           {finished: true},
 	Skipped:          {finished: true},
 	Cancelled:        {finished: true},
-	Failed:           {finished: true, failed: true},
-	TimedOut:         {finished: true, failed: true},
-	TriggerFailed:    {finished: true, failed: true},
-	ValidationFailed: {finished: true, failed: true},
+	Failed:           {finished: true},
+	TimedOut:         {finished: true},
+	TriggerFailed:    {finished: true},
+	ValidationFailed: {finished: true},
 }
 
 // Known reports whether t is a state type of Prefect 0.x or 1.x.
@@ -68,9 +68,6 @@ func (t StateType) IsScheduled() bool { return classes[t].scheduled }
 
 // IsFinished reports whether the state is final.
 func (t StateType) IsFinished() bool { return classes[t].finished }
-
-// IsFailed reports whether the state is final and a failure.
-func (t StateType) IsFailed() bool { return classes[t].failed }
 
 // State is one state of a flow run.
 type State struct {
@@ -130,12 +127,27 @@ type Mark struct {
 // Snapshot is a flow run as it was read.
 type Snapshot struct {
 	ID ID
-	// Version and Shown are those of the row written last.
+	// Version and State are those of the row written last: the state shown.
 	Version int
-	Shown   StateType
+	State   State
 	// History holds the newest rows, in any order. It is empty where the server
 	// offers none.
 	History []Row
+	// Err says why the run exists but cannot be read; only the ID counts then.
+	Err error
+}
+
+// Standing is what the run's history means. Where the server offers none, the
+// state shown is all there is, and a claim rests on the Scheduled row it names.
+func (s Snapshot) Standing() Standing {
+	if len(s.History) > 0 {
+		return Fold(s.History)
+	}
+	rows := []Row{{Version: s.Version, State: s.State}}
+	if s.State.Mark.Kind == Claim {
+		rows = append(rows, Row{Version: s.State.Mark.On, State: State{Type: Scheduled}})
+	}
+	return Fold(rows)
 }
 
 // Write is a state to be set on a flow run.

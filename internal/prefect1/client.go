@@ -97,12 +97,6 @@ func Endpoint(api, coreVersion string) (string, error) {
 	return endpoint, nil
 }
 
-// API is the address as configured.
-func (c *Client) API() string { return c.o.API }
-
-// AgentID is the id that the server gave at registration, empty if it gives none.
-func (c *Client) AgentID() string { return c.session.Load().agentID }
-
 // TenantID is the tenant in use, empty where the server knows none.
 func (c *Client) TenantID() string { return c.session.Load().tenantID }
 

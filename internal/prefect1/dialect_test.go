@@ -106,7 +106,26 @@ func TestHistoryLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stand := flowrun.Fold(got["r"].History); !stand.Holds("a", 1) {
-		t.Errorf("Fold(%+v) = %+v, want the claim of a on version 1 to count", got["r"].History, stand)
+	if stand := got["r"].Standing(); !stand.Holds("a", 1) {
+		t.Errorf("the standing is %+v, want the claim of a on version 1 to count", stand)
+	}
+}
+
+// A run that exists and cannot be read is not a run that does not exist, and a
+// null in the queue is no run at all.
+func TestUnreadableIsNotMissing(t *testing.T) {
+	t.Parallel()
+	s := &server{answers: map[string][]string{
+		"get_runs_in_queue": {`{"data":{"get_runs_in_queue":{"flow_run_ids":["a",null]}}}`},
+		"flow_run": {`{"data":{"flow_run":[{"id":"a","version":3,"serialized_state":{"type":"Running"},
+			"states":[{"version":3,"serialized_state":{"type":"Running"}},{"version":2,"serialized_state":null}]}]}}`},
+	}}
+	client := connect(t, prefect1.Version0, s)
+	got, err := client.Snapshots(t.Context(), []flowrun.ID{"a"})
+	if snapshot, ok := got["a"]; err != nil || !ok || snapshot.Err == nil {
+		t.Errorf("snapshots are %+v, %v; want one that says why it cannot be read", got, err)
+	}
+	if queue, err := client.RunsInQueue(t.Context(), time.Unix(0, 0), nil); err != nil || len(queue) != 1 {
+		t.Errorf("queue is %q, %v; want one id", queue, err)
 	}
 }

@@ -20,12 +20,8 @@ type errorItem struct {
 	} `json:"extensions"`
 }
 
-// The error codes that clients of Prefect act on.
-const (
-	codeUnauthenticated = "UNAUTHENTICATED"
-	codeVersionLocking  = "VERSION_LOCKING_ERROR"
-	codeAPIError        = "API_ERROR"
-)
+// codeAPIError is what Prefect Cloud answers while it is busy.
+const codeAPIError = "API_ERROR"
 
 // GraphQLError is an answer that carries errors.
 type GraphQLError struct {
@@ -48,12 +44,6 @@ func (e *GraphQLError) Error() string {
 
 // Temporary reports whether the server asked for the same request again.
 func (e *GraphQLError) Temporary() bool { return e.has(codeAPIError) }
-
-// Unauthenticated reports whether the credential was refused.
-func (e *GraphQLError) Unauthenticated() bool { return e.has(codeUnauthenticated) }
-
-// VersionLocked reports whether the run has moved on since it was read.
-func (e *GraphQLError) VersionLocked() bool { return e.has(codeVersionLocking) }
 
 // Invalid reports whether the server did not execute the document at all, since
 // its schema has other fields.

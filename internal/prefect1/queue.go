@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,20 +49,16 @@ func (c *Client) RunsInQueue(ctx context.Context, before time.Time, labels []str
 		return nil, fmt.Errorf("query the queue: %w", &MalformedError{Err: errors.New("get_runs_in_queue missing")})
 	}
 	c.confirm()
-	return out.Queue.IDs, nil
+	return slices.DeleteFunc(out.Queue.IDs, func(id flowrun.ID) bool { return id == "" }), nil
 }
 
 // FlowRun is a flow run as an agent needs it.
 type FlowRun struct {
 	flowrun.Snapshot
-	// State is the state shown.
-	State flowrun.State
-	Name  string
-	Flow  Flow
+	Name string
+	Flow Flow
 	// RunConfig is null or missing for flows that have an environment instead.
 	RunConfig json.RawMessage
-	// Err says why this run cannot be read; the other fields may be empty then.
-	Err error
 }
 
 // Flow is the flow of a run. Environment and Storage are as they travel.
@@ -81,7 +78,6 @@ type wireRow struct {
 type wireRun struct {
 	ID        flowrun.ID      `json:"id"`
 	Version   int             `json:"version"`
-	Shown     string          `json:"state"`
 	State     json.RawMessage `json:"serialized_state"`
 	Name      string          `json:"name"`
 	RunConfig json.RawMessage `json:"run_config"`
@@ -107,7 +103,8 @@ func (c *Client) FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) 
 }
 
 // Snapshots reads state and history of the given runs, whatever their state.
-// Runs that do not exist or cannot be read are missing in the answer.
+// Runs that do not exist are missing in the answer; those that cannot be read come
+// with their Err set.
 func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.ID]flowrun.Snapshot, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -121,9 +118,7 @@ func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.I
 	}
 	out := make(map[flowrun.ID]flowrun.Snapshot, len(runs))
 	for _, run := range runs {
-		if run.Err == nil {
-			out[run.ID] = run.Snapshot
-		}
+		out[run.ID] = run.Snapshot
 	}
 	return out, nil
 }
@@ -158,7 +153,7 @@ func (c *Client) deepen(ctx context.Context, runs []FlowRun) error {
 	}
 	for i := range runs {
 		if run, ok := byID[runs[i].ID]; ok {
-			runs[i].Snapshot, runs[i].State, runs[i].Err = run.Snapshot, run.State, run.Err
+			runs[i].Snapshot = run.Snapshot
 		}
 	}
 	return nil
@@ -187,7 +182,7 @@ func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) (
 	var out struct {
 		Runs []json.RawMessage `json:"flow_run"`
 	}
-	query := fmt.Sprintf(`query { flow_run(where: %s) { id version state serialized_state %s } }`, where, fields)
+	query := fmt.Sprintf(`query { flow_run(where: %s) { id version serialized_state %s } }`, where, fields)
 	if err := c.repeat(ctx, query, nil, &out); err != nil {
 		return nil, err
 	}
@@ -209,20 +204,13 @@ func parseRun(data json.RawMessage, history bool) FlowRun {
 			ID flowrun.ID `json:"id"`
 		}
 		_ = json.Unmarshal(data, &only) // an unreadable id stays empty
-		return FlowRun{Snapshot: flowrun.Snapshot{ID: only.ID}, Err: fmt.Errorf("flow run: %w", err)}
+		return FlowRun{Snapshot: flowrun.Snapshot{ID: only.ID, Err: fmt.Errorf("flow run: %w", err)}}
 	}
-	run := FlowRun{
-		Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version, Shown: flowrun.StateType(w.Shown)},
-		Name:     w.Name, Flow: w.Flow, RunConfig: w.RunConfig,
+	run := FlowRun{Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version}, Name: w.Name, Flow: w.Flow, RunConfig: w.RunConfig}
+	run.State, run.Err = ParseState(w.State)
+	if history && run.Err == nil {
+		run.History, run.Err = parseRows(w.States)
 	}
-	if run.State, run.Err = ParseState(w.State); run.Err != nil {
-		return run
-	}
-	if !history || w.States == nil { // not asked for, or a server that leaves it out
-		run.History = assumeHistory(w.Version, run.State)
-		return run
-	}
-	run.History, run.Err = parseRows(w.States)
 	return run
 }
 
@@ -236,16 +224,6 @@ func parseRows(rows []wireRow) ([]flowrun.Row, error) {
 		history[i] = flowrun.Row{Version: row.Version, State: state}
 	}
 	return history, nil
-}
-
-// assumeHistory stands in where the server offers no history: the state shown is
-// all there is, and a claim rests on the Scheduled row that it names.
-func assumeHistory(version int, shown flowrun.State) []flowrun.Row {
-	history := []flowrun.Row{{Version: version, State: shown}}
-	if shown.Mark.Kind == flowrun.Claim {
-		history = append(history, flowrun.Row{Version: shown.Mark.On, State: flowrun.State{Type: flowrun.Scheduled}})
-	}
-	return history
 }
 
 // quote writes a GraphQL string. JSON's escapes are a subset of GraphQL's.

@@ -140,7 +140,7 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 		t.Fatal(err)
 	}
 	snapshot := snapshotOf(ctx, t, client, id)
-	if stand := flowrun.Fold(snapshot.History); !stand.Holds("a", mark.On) || snapshot.Shown != flowrun.Submitted {
+	if !snapshot.Standing().Holds("a", mark.On) || snapshot.State.Type != flowrun.Submitted {
 		t.Fatalf("the claim does not hold: %+v", snapshot)
 	}
 	verdict := flowrun.Write{FlowRunID: id, Version: snapshot.Version, Type: flowrun.Failed, Message: "why", Mark: flowrun.Mark{
