@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +36,9 @@ func (p *plan) add(c *runCase, actions []jobAction) {
 		item := job{runCase: c, jobAction: a}
 		switch {
 		case a.Kind == SetState && a.Write.Mark.Kind == flowrun.PutBack:
-			p.backs = append(p.backs, item)
+			if !slices.ContainsFunc(p.backs, func(b job) bool { return b.id == c.id }) { // once, not for each Job
+				p.backs = append(p.backs, item)
+			}
 		case a.Kind == SetState:
 			p.failures = append(p.failures, item)
 		case a.Kind == ReportLog && !fails:
@@ -50,7 +53,7 @@ func (p *plan) add(c *runCase, actions []jobAction) {
 
 // act carries a plan out. What fails is tried again later; nothing stops the rest.
 func (r *Reaper) act(ctx context.Context, p *plan) {
-	r.write(ctx, p.backs)
+	r.write(ctx, r.due(p.backs))
 	r.tell(ctx, p.tells)
 	r.fail(ctx, p.failures)
 	r.deleteAll(ctx, p.deletes)

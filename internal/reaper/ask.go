@@ -52,11 +52,15 @@ func (r *Reaper) read(ctx context.Context, ids []flowrun.ID, a answers) {
 		return
 	}
 	for _, id := range ids {
-		if s, ok := snapshots[id]; ok {
+		s, ok := snapshots[id]
+		switch {
+		case ok && s.Err != nil:
+			a.failed[id] = s.Err
+		case ok:
 			a.snapshots[id] = s
-		} else if err != nil {
+		case err != nil:
 			a.failed[id] = err
-		} else {
+		default:
 			a.asked[id] = true
 		}
 	}
@@ -107,10 +111,14 @@ func (r *Reaper) settled(ctx context.Context, c *runCase) {
 	m.misses = 0
 	kind := m.written
 	m.written = flowrun.Foreign
-	if kind != flowrun.Verdict || c.run.knowledge == unknown {
+	if kind == flowrun.Foreign || c.run.knowledge == unknown {
 		return
 	}
-	if c.run.final() {
+	covered := c.run.folded && c.run.standing.Covered(c.run.snapshot.State.Type)
+	if kind == flowrun.PutBack && !covered {
+		return
+	}
+	if kind == flowrun.Verdict && c.run.final() {
 		m.lost = 0
 		return
 	}

@@ -32,9 +32,6 @@ type Policy struct {
 	Settle time.Duration
 }
 
-// DefaultGrace is the grace period unless the operator chooses another.
-const DefaultGrace = 2 * time.Minute
-
 const (
 	// podWait is how long a Job may be without a Pod, and a Pod without a running
 	// container, before the events are read for the reason.
@@ -73,7 +70,7 @@ type run struct {
 }
 
 func runOf(s flowrun.Snapshot) run {
-	return run{knowledge: known, snapshot: s, standing: flowrun.Fold(s.History), folded: len(s.History) > 0}
+	return run{knowledge: known, snapshot: s, standing: s.Standing(), folded: len(s.History) > 0}
 }
 
 // counting is the state that every decision rests on.
@@ -81,7 +78,7 @@ func (r run) counting() (version int, state flowrun.StateType) {
 	if r.folded {
 		return r.standing.Counting.Version, r.standing.Counting.State.Type
 	}
-	return r.snapshot.Version, r.snapshot.Shown
+	return r.snapshot.Version, r.snapshot.State.Type
 }
 
 func (r run) final() bool {
@@ -95,7 +92,7 @@ func (r run) failedByUs() bool {
 	if r.folded {
 		return r.final() && r.standing.Counting.State.Mark.Kind == flowrun.Verdict
 	}
-	return r.final() && r.snapshot.Shown == flowrun.Failed
+	return r.final() && r.snapshot.State.Type == flowrun.Failed
 }
 
 // facts are everything a decision about one Job rests on.
@@ -298,10 +295,11 @@ func active(t flowrun.StateType) bool {
 	return t == flowrun.Submitted || t == flowrun.Running || t == flowrun.Cancelling
 }
 
-// putBack uncovers the counting state if a void verdict of this place hides it.
+// putBack uncovers the counting state if a void write of this place hides it: a
+// verdict that came too late, or a put-back of a state that no longer counts.
 func (f facts) putBack(p Policy) (Action, bool) {
 	r := f.run
-	if r.knowledge != known || !r.folded || !r.standing.Covered(r.snapshot.Shown) || !verdictShown(r.snapshot, p.Place) {
+	if r.knowledge != known || !r.folded || !r.standing.Covered(r.snapshot.State.Type) || !coveredHere(r.snapshot, p.Place) {
 		return Action{}, false
 	}
 	counting := r.standing.Counting
@@ -312,12 +310,13 @@ func (f facts) putBack(p Policy) (Action, bool) {
 	}}, true
 }
 
-// verdictShown reports whether the row that hides the others is a verdict of
-// this place.
-func verdictShown(s flowrun.Snapshot, place string) bool {
+// coveredHere reports whether the row that hides the others is a verdict or a
+// put-back of this place.
+func coveredHere(s flowrun.Snapshot, place string) bool {
 	for _, row := range s.History {
 		m := row.State.Mark
-		if row.Version == s.Version && row.State.Type == s.Shown && m.Kind == flowrun.Verdict && m.Place == place {
+		ours := (m.Kind == flowrun.Verdict || m.Kind == flowrun.PutBack) && m.Place == place
+		if ours && row.Version == s.Version && row.State.Type == s.State.Type {
 			return true
 		}
 	}
@@ -349,7 +348,7 @@ func (f facts) remove(p Policy) []Action {
 func (f facts) removeOld(hopeless bool) []Action {
 	switch {
 	case hopeless:
-		if f.run.failedByUs() {
+		if f.run.failedByUs() || f.superseded() {
 			return []Action{{Kind: DeleteJob}}
 		}
 		return nil
@@ -359,6 +358,13 @@ func (f facts) removeOld(hopeless bool) []Action {
 		return []Action{{Kind: Recheck, After: keepRecheck}}
 	}
 	return []Action{{Kind: DeleteJob}}
+}
+
+// superseded reports whether the run waits to be started anew: a Job that can
+// never start must not keep it waiting.
+func (f facts) superseded() bool {
+	_, state := f.run.counting()
+	return f.run.knowledge == known && f.run.folded && state == flowrun.Scheduled && f.job.Attempt != flowrun.Attempt(f.run.standing.Scheduled)
 }
 
 // gone says what is to be done about a run of which neither a Job nor a living

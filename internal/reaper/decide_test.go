@@ -42,11 +42,11 @@ func verdict(version, on int, onType flowrun.StateType) flowrun.Row {
 // history is a run whose newest row is the last one.
 func history(rows ...flowrun.Row) run {
 	last := rows[len(rows)-1]
-	return runOf(flowrun.Snapshot{ID: someRun, Version: last.Version, Shown: last.State.Type, History: rows})
+	return runOf(flowrun.Snapshot{ID: someRun, Version: last.Version, State: last.State, History: rows})
 }
 
 func shown(version int, t flowrun.StateType) run {
-	return runOf(flowrun.Snapshot{ID: someRun, Version: version, Shown: t})
+	return runOf(flowrun.Snapshot{ID: someRun, Version: version, State: flowrun.State{Type: t}})
 }
 
 // claimed is a run that this process claimed, with what came after.
@@ -99,29 +99,30 @@ func TestDecide(t *testing.T) {
 		facts facts
 		want  []ActionKind
 	}{
-		"not asked yet":                          {failedJob(run{}), []ActionKind{Ask}},
-		"submitted":                              {failedJob(claimed()), report},
-		"running":                                {failedJob(claimed(running)), report},
-		"finished by itself":                     {failedJob(claimed(running, foreign(6, flowrun.Success))), []ActionKind{DeleteJob}},
-		"failed by us":                           {failedJob(claimed(running, verdict(6, 5, flowrun.Running))), []ActionKind{DeleteJob}},
-		"failed by us, young":                    {failedJob(claimed(running, verdict(6, 5, flowrun.Running)), young), []ActionKind{Recheck}},
-		"rerun waits":                            {failedJob(claimed(running, foreign(6, flowrun.Scheduled))), []ActionKind{Recheck}},
-		"rerun claimed, its Job still to come":   {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"))), []ActionKind{Recheck}},
-		"rerun running, its Job not seen yet":    {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"), foreign(8, flowrun.Running))), []ActionKind{Recheck}},
-		"older Job of a rerun":                   {failedJob(claimed(running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
-		"process faster than a rerun":            {failedJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Running))), report},
-		"first Job beside its retry":             {failedJob(claimed(running), func(f *facts) { f.newest = false }, young), []ActionKind{Recheck}},
-		"retry of a Running run":                 {failedJob(claimed(running), attempt("0d5f-uid-of-the-job-before")), report},
-		"retry of a run that is Submitted again": {failedJob(claimed(), attempt("0d5f-uid-of-the-job-before")), []ActionKind{Recheck}},
-		"another place holds it":                 {failedJob(elsewhere), []ActionKind{Recheck}},
-		"a pod of the run lives":                 {failedJob(claimed(running), func(f *facts) { f.busy, f.occupied = true, true }), nil},
-		"another replica holds it":               {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "you", "here", "j")), func(f *facts) { f.watched = 0 }, young), []ActionKind{Recheck, Recheck}},
-		"another replica held it, and is silent": {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "you", "here", "j"))), report},
-		"unknown, first look":                    {failedJob(run{knowledge: unknown}), []ActionKind{Recheck}},
-		"unknown, second look":                   {failedJob(run{knowledge: unknown}, func(f *facts) { f.doubted = time.Minute }), []ActionKind{DeleteJob}},
-		"unknown, young":                         {failedJob(run{knowledge: unknown}, young), []ActionKind{Recheck}},
-		"foreign Job":                            {failedJob(claimed(running), func(f *facts) { f.job.Managed = false }), nil},
-		"Job with the label of another run":      {failedJob(claimed(running), func(f *facts) { f.job.RunID = "other" }), nil},
+		"not asked yet":       {failedJob(run{}), []ActionKind{Ask}},
+		"submitted":           {failedJob(claimed()), report},
+		"running":             {failedJob(claimed(running)), report},
+		"finished by itself":  {failedJob(claimed(running, foreign(6, flowrun.Success))), []ActionKind{DeleteJob}},
+		"failed by us":        {failedJob(claimed(running, verdict(6, 5, flowrun.Running))), []ActionKind{DeleteJob}},
+		"failed by us, young": {failedJob(claimed(running, verdict(6, 5, flowrun.Running)), young), []ActionKind{Recheck}},
+		"rerun waits":         {failedJob(claimed(running, foreign(6, flowrun.Scheduled))), []ActionKind{Recheck}},
+		"rerun waits for a Job that cannot start": {failedJob(claimed(running, foreign(6, flowrun.Scheduled)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
+		"rerun claimed, its Job still to come":    {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"))), []ActionKind{Recheck}},
+		"rerun running, its Job not seen yet":     {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"), foreign(8, flowrun.Running))), []ActionKind{Recheck}},
+		"older Job of a rerun":                    {failedJob(claimed(running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
+		"process faster than a rerun":             {failedJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Running))), report},
+		"first Job beside its retry":              {failedJob(claimed(running), func(f *facts) { f.newest = false }, young), []ActionKind{Recheck}},
+		"retry of a Running run":                  {failedJob(claimed(running), attempt("0d5f-uid-of-the-job-before")), report},
+		"retry of a run that is Submitted again":  {failedJob(claimed(), attempt("0d5f-uid-of-the-job-before")), []ActionKind{Recheck}},
+		"another place holds it":                  {failedJob(elsewhere), []ActionKind{Recheck}},
+		"a pod of the run lives":                  {failedJob(claimed(running), func(f *facts) { f.busy, f.occupied = true, true }), nil},
+		"another replica holds it":                {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "you", "here", "j")), func(f *facts) { f.watched = 0 }, young), []ActionKind{Recheck, Recheck}},
+		"another replica held it, and is silent":  {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "you", "here", "j"))), report},
+		"unknown, first look":                     {failedJob(run{knowledge: unknown}), []ActionKind{Recheck}},
+		"unknown, second look":                    {failedJob(run{knowledge: unknown}, func(f *facts) { f.doubted = time.Minute }), []ActionKind{DeleteJob}},
+		"unknown, young":                          {failedJob(run{knowledge: unknown}, young), []ActionKind{Recheck}},
+		"foreign Job":                             {failedJob(claimed(running), func(f *facts) { f.job.Managed = false }), nil},
+		"Job with the label of another run":       {failedJob(claimed(running), func(f *facts) { f.job.RunID = "other" }), nil},
 
 		"no history, submitted":              {failedJob(shown(4, flowrun.Submitted)), report},
 		"no history, submitted once more":    {failedJob(shown(7, flowrun.Submitted)), []ActionKind{Recheck}},
@@ -245,11 +246,11 @@ func anyRun(t *rapid.T) run {
 			Agent: rapid.SampledFrom([]string{"me", "you"}).Draw(t, "agent"), Place: rapid.SampledFrom([]string{"here", "there"}).Draw(t, "place"),
 			Job: "j", On: rapid.IntRange(0, 7).Draw(t, "on"), OnType: rapid.SampledFrom(types).Draw(t, "onType"),
 		}
-		s.Version, s.Shown = row.Version, row.State.Type
+		s.Version, s.State = row.Version, row.State
 		s.History = append(s.History, row)
 	}
 	if len(s.History) == 0 {
-		s.Shown, s.Version = rapid.SampledFrom(types).Draw(t, "shown"), rapid.IntRange(0, 7).Draw(t, "version")
+		s.State.Type, s.Version = rapid.SampledFrom(types).Draw(t, "shown"), rapid.IntRange(0, 7).Draw(t, "version")
 	}
 	r := runOf(s)
 	r.knowledge = knowledge(rapid.IntRange(0, 2).Draw(t, "knowledge"))

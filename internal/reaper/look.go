@@ -32,8 +32,9 @@ type memory struct {
 	notBefore time.Time
 	// misses counts requests that failed in a row.
 	misses int
-	// deleted says that we deleted the run's last Job ourselves.
-	deleted bool
+	// deleted says that we deleted the run's last Job ourselves, succeeded that its
+	// newest Job ended well: neither is missed when it is gone.
+	deleted, succeeded bool
 }
 
 type seen struct {
@@ -169,6 +170,9 @@ func (c *runCase) observe() {
 			c.memory.stuck[job.UID] = seen{kind: v.Kind, reason: v.Reason, since: c.now}
 		}
 	}
+	if newest := c.newest(); newest.UID != "" {
+		c.memory.succeeded = c.memory.stuck[newest.UID].kind == diagnose.Succeeded
+	}
 	if len(c.jobs) > 0 || c.alive("") {
 		c.memory.deleted = false
 	}
@@ -277,7 +281,7 @@ func (c *runCase) doubted(missing bool) time.Duration {
 
 // decideGone is decide for a run without any Job of ours.
 func (r *Reaper) decideGone(c *runCase) []jobAction {
-	if len(c.jobs) > 0 || c.alive("") || c.memory.deleted {
+	if len(c.jobs) > 0 || c.alive("") || c.memory.deleted || c.memory.succeeded {
 		return nil
 	}
 	f := facts{id: c.id, verdict: diagnose.Diagnose(diagnose.Facts{Now: c.now}), run: c.run, now: c.now, doubted: c.doubted(true)}

@@ -475,3 +475,65 @@ func TestNewWantsItsParts(t *testing.T) {
 		}
 	}
 }
+
+// A put-back that came too late covers what counts as any void write of ours does,
+// and is uncovered again.
+func TestALatePutBackIsPutBack(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		writes := 0
+		w.beforeWrite = func() {
+			w.lock(func() {
+				writes++
+				switch writes {
+				case 1: // the verdict rests on Submitted, and Running comes between
+					w.runs[number(1)] = append(w.runs[number(1)], foreign(5, flowrun.Running))
+				case 2: // Running is put back, and Success comes between
+					w.runs[number(1)] = append(w.runs[number(1)], foreign(7, flowrun.Success))
+				}
+			})
+		}
+		w.run(1, []flowrun.Row{})
+		w.pod(1, corev1.PodFailed, endedWith(1, "Error"))
+		pass(time.Hour)
+		if got := w.showing(1); got != flowrun.Success {
+			t.Errorf("shown is %s, want Success", got)
+		}
+	})
+}
+
+// A run whose Job ended well may wait for a retry of a task run for longer than
+// the Job lives.
+func TestAJobThatEndedWellIsNotMissed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		w.run(2, isRunning)
+		w.pod(2, corev1.PodSucceeded, endedWith(0, "Completed"))
+		w.update(2, complete)
+		pass(6 * time.Minute)
+		w.lock(func() { clear(w.jobs); clear(w.pods) })
+		w.changed(string(number(2)))
+		pass(time.Hour)
+		if got := w.showing(2); got != flowrun.Running {
+			t.Errorf("shown is %s, want Running", got)
+		}
+	})
+}
+
+// A put-back that the server refuses is not sent in a loop.
+func TestARefusedPutBackIsRepeatedSlowly(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		w.run(1, []flowrun.Row{foreign(5, flowrun.Running), foreign(6, flowrun.Success), verdict(7, 4, flowrun.Submitted)})
+		w.pod(1, corev1.PodFailed, endedWith(1, "Error"))
+		w.update(1, failed)
+		w.refuse = true
+		pass(10 * time.Minute)
+		if got := w.wrote(); got < 2 || got > 30 {
+			t.Errorf("got %d writes in ten minutes, want a few", got)
+		}
+	})
+}

@@ -111,6 +111,7 @@ type world struct {
 	noHistory     bool
 	down          bool // Prefect is out of reach
 	logsDown      bool
+	refuse        bool       // states are refused
 	poison        flowrun.ID // a read with this run in it is refused
 	beforeWrite   func()
 	afterRead     func() // called with the lock held
@@ -205,7 +206,7 @@ func (w *world) Snapshots(_ context.Context, ids []flowrun.ID) (map[flowrun.ID]f
 			continue
 		}
 		last := rows[len(rows)-1]
-		s := flowrun.Snapshot{ID: id, Version: last.Version, Shown: last.State.Type}
+		s := flowrun.Snapshot{ID: id, Version: last.Version, State: last.State}
 		if !w.noHistory {
 			s.History = slices.Clone(rows)
 		}
@@ -221,6 +222,9 @@ func (w *world) SetStates(_ context.Context, writes []flowrun.Write) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes++
+	if w.refuse {
+		return refused{"state update failed"}
+	}
 	if w.down {
 		return errors.New("connection refused")
 	}
