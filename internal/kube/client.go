@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -42,6 +43,8 @@ type Client struct {
 	codec runtime.ParameterCodec
 	clock *serverClock
 	log   *slog.Logger
+	// known holds the namespaces whose UID was read.
+	known sync.Map
 }
 
 // NewClient makes a client. It opens no connection; the error means that the

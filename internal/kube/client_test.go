@@ -230,13 +230,14 @@ func TestSubmitEndsWithItsContext(t *testing.T) {
 
 func TestPlace(t *testing.T) {
 	t.Parallel()
+	closed := false
 	handle := func(_ int, w http.ResponseWriter, r *http.Request) {
-		switch name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]; name {
-		case "flows":
+		switch name := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]; {
+		case name == "flows" && !closed:
 			answer(t, w, http.StatusOK, &corev1.Namespace{
 				TypeMeta: metav1.TypeMeta{Kind: "Namespace", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: name, UID: "the-uid"},
 			})
-		case "none":
+		case name == "none":
 			refuse(t, w, apierrors.NewNotFound(corev1.Resource("namespaces"), name))
 		default:
 			refuse(t, w, apierrors.NewForbidden(corev1.Resource("namespaces"), name, errors.New("no")))
@@ -253,6 +254,10 @@ func TestPlace(t *testing.T) {
 	}
 	if got := place("flows"); got != "the-uid" {
 		t.Errorf("got %q, want the UID", got)
+	}
+	closed = true // as an API server does for a moment after its start
+	if got, err := c.Place(t.Context(), "flows"); err == nil {
+		t.Errorf("a namespace whose UID was known is now %q, want an error", got)
 	}
 	a, b := place("secret"), place("other")
 	if a == b || a != place("secret") || !strings.HasPrefix(a, "name-") {

@@ -54,7 +54,7 @@ func temporary(err error) bool {
 		return true
 	}
 	_, suggested := apierrors.SuggestsClientDelay(err)
-	return suggested || apierrors.IsUnauthorized(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+	return suggested || apierrors.IsUnauthorized(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || status.Status().Code >= 500
 }
 

@@ -22,6 +22,7 @@ func TestErrorsNameTheAnswer(t *testing.T) {
 	}{
 		{"refused", &kube.Error{Op: "create job", Mend: "Ask for more", Err: refused}, `create job: 403 Forbidden: jobs.batch "x" is forbidden: exceeded quota: team. Ask for more`, false},
 		{"our credential", &kube.Error{Op: "list pods", Err: apierrors.NewUnauthorized("expired")}, "list pods: 401 Unauthorized: expired", true},
+		{"another writer", &kube.Error{Op: "create job", Err: apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "q", errors.New("changed"))}, `create job: 409 Conflict: Operation cannot be fulfilled on resourcequotas "q": changed`, true},
 		{"no answer", &kube.Error{Op: "list pods", Err: errors.New("connection refused")}, "list pods: connection refused", true},
 	} {
 		if got := tt.err.Error(); got != tt.want {

@@ -32,13 +32,21 @@ func (c *Client) Place(ctx context.Context, namespace string) (string, error) {
 	ns, err := namespaces.Get(ctx, namespace, metav1.GetOptions{})
 	switch {
 	case err == nil && ns.UID != "":
+		c.known.Store(namespace, true)
 		return string(ns.UID), nil
-	case err == nil, apierrors.IsForbidden(err):
+	case err == nil, apierrors.IsForbidden(err) && !c.knows(namespace):
 		return c.placeByName(namespace), nil
 	case apierrors.IsNotFound(err):
 		return "", &NamespaceError{Namespace: namespace}
 	}
 	return "", fail(err, "get", "namespaces", namespace, namespace)
+}
+
+// knows reports whether the namespace's UID was read before. A refusal after that
+// is trouble, not another place: an API server that starts refuses for a moment.
+func (c *Client) knows(namespace string) bool {
+	_, ok := c.known.Load(namespace)
+	return ok
 }
 
 func (c *Client) placeByName(namespace string) string {

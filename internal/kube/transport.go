@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
-// serverClock remembers how far the API server's clock is from ours, by the
-// Date header of its answers, which has whole seconds.
+// serverClock remembers the API server's time, by the Date header of its answers,
+// which has whole seconds. It goes on by our monotonic clock, so that a step of
+// our own clock ages nothing.
 type serverClock struct {
-	offset atomic.Int64
+	last atomic.Pointer[reading]
 }
+
+type reading struct{ server, received time.Time }
 
 func (c *serverClock) saw(date string, received time.Time) {
 	at, err := http.ParseTime(date)
@@ -19,16 +22,19 @@ func (c *serverClock) saw(date string, received time.Time) {
 		return
 	}
 	// The header is cut to the second below: half a second is the expected loss.
-	c.offset.Store(int64(at.Add(time.Second / 2).Sub(received)))
+	at = at.Add(time.Second / 2)
+	if at.Sub(received).Abs() < time.Second { // less than the header can tell
+		at = received
+	}
+	c.last.Store(&reading{server: at, received: received})
 }
 
 func (c *serverClock) now() time.Time {
-	offset := time.Duration(c.offset.Load())
-	if offset.Abs() < time.Second {
-		// Less than the header can tell.
-		offset = 0
+	r := c.last.Load()
+	if r == nil {
+		return time.Now()
 	}
-	return time.Now().Add(offset)
+	return r.server.Add(time.Since(r.received))
 }
 
 // transport notes the server's time and tells the server how long a create may
