@@ -25,13 +25,15 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/reaper"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 	"github.com/prefect-kube/prefect-kube/internal/status"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 const (
 	// drain bounds what happens after a stop was asked for: twice the fence.
 	drain = 2 * flowrun.Fence
-	// parallelCreates is how many Jobs are created at the same time.
-	parallelCreates = 32
+	// slots is how many starts may be under way between claim and Job: at two
+	// hundred a second, a settling second and as much again.
+	slots = 512
 	// silence is how long a loop may show no sign of life before it counts as stuck.
 	silence = 5 * time.Minute
 	// lastPause bounds the pauses between tries to reach the cluster.
@@ -162,7 +164,7 @@ func (s *started) agent(place string, loop *status.Loop) (*agent.Agent, error) {
 		MaxPolls: s.cfg.MaxPolls, MaxPollInterval: s.cfg.MaxPollInterval, SendLogs: s.cfg.SendLogs,
 		Poke: s.poke, Logger: s.log,
 	}, s.prefect, s.cluster, s.cluster, loop, job, dispatch.Config{
-		Settle: s.settle(), Parallel: parallelCreates, Drain: drain, Logger: s.log,
+		Settle: s.settle(), Slots: slots, Drain: drain, Logger: s.log,
 	})
 }
 
@@ -227,7 +229,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
-		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.Read,
 	}
 	if cfg.ServiceAccountName != "" {
 		settings.ServiceAccountName = &cfg.ServiceAccountName
