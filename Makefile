@@ -31,7 +31,8 @@ bench: build ## starts per second against a bare create loop
 	tools/bench
 
 golden: ## rewrite the golden files
-	$(GO) test ./internal/... ./cmd/... -run 'Golden|Job|Script' -update
+	$(GO) test ./cmd/prefect-kube ./internal/devserver/graphql ./internal/diagnose ./internal/jobspec -update
+	cd testcluster && $(GO) test ./cluster -run DryRun -update
 
 cluster-up: ## a real Kubernetes; the last line is to be pasted
 	cd testcluster && $(GO) run ./cmd/testcluster up --name $(CLUSTER_NAME)

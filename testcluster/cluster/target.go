@@ -42,6 +42,11 @@ func (c *Cluster) Target() Target {
 	}
 }
 
+// Image is FlowImage for a version of Prefect, empty where images are imported.
+func (t Target) Image(version string) string {
+	return strings.ReplaceAll(t.FlowImage, "VERSION", version)
+}
+
 // Current returns the cluster of the reader's kubeconfig, for CLUSTER=current. getenv looks up FLOW_IMAGE, an image with
 // Prefect and the test flows that this cluster can pull, and HOST_ADDRESS, where its Pods reach this machine; without
 // the latter the address towards the API server is taken.

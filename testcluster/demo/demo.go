@@ -146,8 +146,7 @@ func (d *show) prepareImage(ctx context.Context) error {
 	if d.client, err = d.o.Builder.Client(ctx, version); err != nil {
 		return err
 	}
-	if d.target.FlowImage != "" {
-		d.image = d.target.FlowImage
+	if d.image = d.target.Image(version); d.image != "" {
 		return nil
 	}
 	image, err := d.o.Builder.Image(ctx, version)

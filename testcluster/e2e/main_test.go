@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/prefect-kube/prefect-kube/testcluster/cluster"
@@ -26,6 +28,15 @@ type suite struct {
 	// registry is the address of an image registry that the node reaches.
 	registry string
 	builder  flowimage.Builder
+	// kits are made once for each version.
+	kits map[string]func() (kit, error)
+}
+
+// kit is what runs and registers the stored flows of one version of Prefect.
+type kit struct {
+	// image is available to Pods: in the node itself, or in the registry.
+	image  string
+	client flowimage.Client
 }
 
 var shared suite
@@ -46,6 +57,10 @@ func run(m *testing.M) int {
 		shared.reason = err.Error()
 		// The summary of all tests looks for this line.
 		_, _ = fmt.Fprintln(os.Stdout, "cannot run: end-to-end tests:", shared.reason)
+	}
+	shared.kits = map[string]func() (kit, error){}
+	for version, g := range generations() {
+		shared.kits[version] = sync.OnceValues(func() (kit, error) { return shared.makeKit(ctx, g) })
 	}
 	images := httptest.NewServer(registry.Handler())
 	defer images.Close()
@@ -90,6 +105,24 @@ func (s *suite) prepare(ctx context.Context) (stop func(context.Context) error, 
 	return stop, nil
 }
 
+func (s *suite) makeKit(ctx context.Context, g generation) (kit, error) {
+	client, err := s.builder.Client(ctx, g.version)
+	k := kit{image: s.target.Image(g.version), client: client}
+	if err != nil || k.image != "" {
+		return k, err
+	}
+	image, err := s.builder.Image(ctx, g.version)
+	if err != nil {
+		return k, err
+	}
+	if g.pulls {
+		k.image, err = registry.Push(ctx, s.registry, image.Tar, "flow:"+image.Version)
+		return k, err
+	}
+	k.image = image.Ref
+	return k, s.own.ImportImage(ctx, image.Tar)
+}
+
 // program returns PREFECT_KUBE_BIN, or builds the program of this checkout.
 func program(ctx context.Context) (string, error) {
 	if path := os.Getenv("PREFECT_KUBE_BIN"); path != "" {
@@ -100,11 +133,15 @@ func program(ctx context.Context) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(root, "bin", "prefect-kube")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "./cmd/prefect-kube")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build prefect-kube: %w: %s", err, output)
+	return path, build(ctx, root, path, "./cmd/prefect-kube")
+}
+
+func build(ctx context.Context, module, path, pkg string, flags ...string) error {
+	command := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath"}, flags, []string{"-o", path, pkg})...)
+	command.Dir = module
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w: %s", pkg, err, output)
 	}
-	return path, nil
+	return nil
 }

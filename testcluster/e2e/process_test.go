@@ -2,11 +2,13 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +24,8 @@ type process struct {
 	command *exec.Cmd
 	log     *os.File
 	done    chan struct{}
+	// exits is the exit code that it shall end with.
+	exits int
 }
 
 // start starts the program with its output in a log that is printed when the test fails.
@@ -43,19 +47,24 @@ func start(t *testing.T, dir, name, path string, args ...string) *process {
 		_ = p.command.Wait() // the status is read by whoever asks
 	}()
 	t.Cleanup(func() {
-		p.stop()
+		if state := p.stop(); state.ExitCode() != p.exits {
+			t.Errorf("%s: %v, want exit code %d", name, state, p.exits)
+		}
 		if t.Failed() {
-			t.Logf("%s %v, its log:\n%s", name, p.command.ProcessState, p.output())
+			log := p.output()
+			t.Logf("%s %v, its log:\n%s", name, p.command.ProcessState, log[max(0, len(log)-16<<10):])
 		}
 		_ = log.Close()
 	})
 	return p
 }
 
+func (p *process) signal() { _ = p.command.Process.Signal(syscall.SIGTERM) } // it may have left already
+
 // stop asks the program to leave and waits for it. It returns how the program ended.
 func (p *process) stop() *os.ProcessState {
 	p.t.Helper()
-	_ = p.command.Process.Signal(syscall.SIGTERM) // it may have left already
+	p.signal()
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):
@@ -72,6 +81,37 @@ func (p *process) output() string {
 		return err.Error()
 	}
 	return string(data)
+}
+
+// line is a line of an agent's log.
+type line struct {
+	Time      time.Time
+	Message   string `json:"msg"`
+	Phase     string
+	FlowRunID string `json:"flow_run_id"`
+}
+
+// lines returns the log so far, without what is no JSON.
+func (p *process) lines() []line {
+	var lines []line
+	for text := range strings.Lines(p.output()) {
+		var l line
+		if json.Unmarshal([]byte(text), &l) == nil {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// awaitLine waits until the log holds the text.
+func (p *process) awaitLine(text string) {
+	p.t.Helper()
+	p.await("its log has "+text, func(context.Context) error {
+		if !strings.Contains(p.output(), text) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }
 
 // await waits until the check passes; a program that has left fails the test at once.

@@ -118,23 +118,85 @@ func (s *stage) logs(ctx context.Context, id string) string {
 	return text.String()
 }
 
-// taskStates returns the state of each task run by its task's name.
-func (s *stage) taskStates(ctx context.Context, id string) map[string]string {
+// awaitLog waits until the flow run's log holds the text: a flow process sends its last lines as it leaves.
+func (s *stage) awaitLog(id, text string) {
+	s.t.Helper()
+	eventually(s.t, "the run's log has "+text, func(ctx context.Context) error {
+		if logs := s.logs(ctx, id); !strings.Contains(logs, text) {
+			return fmt.Errorf("it is:\n%s", logs)
+		}
+		return nil
+	})
+}
+
+// taskRun is a task run as the tests need it.
+type taskRun struct {
+	ID         string
+	Version    int
+	State      string
+	Serialized map[string]any `json:"serialized_state"`
+	Task       struct{ Name string }
+}
+
+func (s *stage) taskRuns(ctx context.Context, id string) []taskRun {
 	s.t.Helper()
 	type answer struct {
-		Runs []struct {
-			State string
-			Task  struct{ Name string }
-		} `json:"task_run"`
+		Runs []taskRun `json:"task_run"`
 	}
 	got, err := ask[answer](ctx, s,
-		`query($id: uuid){task_run(where: {flow_run_id: {_eq: $id}}){state task{name}}}`, map[string]any{"id": id})
+		`query($id: uuid){task_run(where: {flow_run_id: {_eq: $id}}){id version state serialized_state task{name}}}`, map[string]any{"id": id})
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return got.Runs
+}
+
+// taskStates returns, by the task's name, the states of its task runs in alphabetical order.
+func (s *stage) taskStates(ctx context.Context, id string) map[string]string {
+	s.t.Helper()
+	byName := map[string][]string{}
+	for _, run := range s.taskRuns(ctx, id) {
+		byName[run.Task.Name] = append(byName[run.Task.Name], run.State)
+	}
 	states := map[string]string{}
-	for _, run := range got.Runs {
-		states[run.Task.Name] = run.State
+	for name, found := range byName {
+		slices.Sort(found)
+		states[name] = strings.Join(found, " ")
 	}
 	return states
+}
+
+// mutate sends a mutation with one input and returns its answer.
+func mutate[T any](s *stage, name, fields string, input map[string]any) T {
+	s.t.Helper()
+	text := fmt.Sprintf("mutation($input: %[1]s_input!){%[1]s(input: $input){%[2]s}}", name, fields)
+	got, err := ask[map[string]T](s.t.Context(), s, text, map[string]any{"input": input})
+	if err != nil {
+		s.t.Fatalf("%s: %v", name, err)
+	}
+	return got[name]
+}
+
+type created struct{ ID string }
+
+// createFlow creates a flow by plain documents, for tests in which no Pod runs.
+func (s *stage) createFlow() string {
+	s.t.Helper()
+	input := map[string]any{"set_schedule_active": false, "serialized_flow": map[string]any{
+		"name": "etl", "tasks": []any{}, "edges": []any{}, "parameters": []any{}, "__version__": s.generation.version,
+		"environment": map[string]any{"type": "LocalEnvironment", "labels": []string{label}, "__version__": s.generation.version},
+		"storage": map[string]any{
+			"type": "Docker", "registry_url": "localhost", "image_name": "flow", "image_tag": "none",
+			"flows": map[string]string{"etl": "/etl"}, "prefect_version": s.generation.version, "__version__": s.generation.version,
+		},
+	}}
+	if s.generation.newer {
+		type answer struct{ Tenant []created }
+		got, err := ask[answer](s.t.Context(), s, "query{tenant{id}}", nil)
+		if err != nil || len(got.Tenant) == 0 {
+			s.t.Fatalf("no tenant: %v", err)
+		}
+		input["project_id"] = mutate[created](s, "create_project", "id", map[string]any{"name": "etl", "tenant_id": got.Tenant[0].ID}).ID
+	}
+	return mutate[created](s, "create_flow", "id", input).ID
 }

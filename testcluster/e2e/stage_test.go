@@ -1,18 +1,21 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/testcluster/flowimage"
-	"github.com/prefect-kube/prefect-kube/testcluster/registry"
 )
 
 // generation is one of the two kinds of server and client that the agent serves.
@@ -25,58 +28,73 @@ type generation struct {
 	path string
 	// pulls says that the version's Jobs always pull their image, so it has to come from a registry.
 	pulls bool
+	// newer says that the server has projects, and refuses a second Submitted within 30 seconds.
+	newer bool
 }
 
 func generations() map[string]generation {
 	return map[string]generation{
-		"0.11.0": {"0.11.0", "0.11", []string{"agent", "start", "kubernetes"}, "/graphql/alpha", true},
-		"1.4.1":  {"1.4.1", "1.x", []string{"agent", "kubernetes", "start"}, "/graphql", false},
+		"0.11.0": {"0.11.0", "0.11", []string{"agent", "start", "kubernetes"}, "/graphql/alpha", true, false},
+		"1.4.1":  {"1.4.1", "1.x", []string{"agent", "kubernetes", "start"}, "/graphql", false, true},
 	}
 }
 
-// stage is one test's own corner: a namespace, a backend, a folder, and the real client.
+// label is what agents take flow runs for and flow runs carry, unless a test says otherwise.
+const label = "e2e"
+
+// stage is one test's own corner: a namespace, a backend and a folder.
 type stage struct {
 	t          *testing.T
 	generation generation
 	namespace  string
 	// url is the backend's address, the same from here and from Pods.
-	url    string
-	image  string
-	client flowimage.Client
-	dir    string
+	url string
+	dir string
+	kit kit
 }
 
-// newStage skips or fails when no cluster can be had. Everything it starts ends with the test.
+// newStage makes a stage on which the stored flows of Prefect's version can run. Everything it starts ends with the test.
 func newStage(t *testing.T, g generation) *stage {
 	t.Helper()
-	if shared.reason != "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(shared.reason)
-		}
-		t.Skip(shared.reason)
-	}
-	s := &stage{t: t, generation: g, namespace: "e2e-" + random(t), dir: t.TempDir(), image: ownImage(t, g)}
-	var err error
-	if s.client, err = shared.builder.Client(t.Context(), g.version); err != nil {
-		t.Fatal(err)
-	}
-	if s.image == "" {
-		s.provideImage()
-	}
-	s.createNamespace()
-	s.startBackend()
+	s := &stage{t: t, generation: g, kit: needKit(t, g), namespace: newNamespace(t), dir: t.TempDir()}
+	s.startBackend(shared.binary)
 	return s
 }
 
-// ownImage is the reader's image when the cluster is the reader's, else empty. VERSION in its name becomes Prefect's; the
-// tests of a version for which there is no image are skipped.
-func ownImage(t *testing.T, g generation) string {
+// newStageWithoutPods makes a stage on which Jobs are made but no Pod ever comes of them. The backend is dev of a binary.
+func newStageWithoutPods(t *testing.T, g generation, backend string) *stage {
 	t.Helper()
-	image := strings.ReplaceAll(shared.target.FlowImage, "VERSION", g.version)
-	if image != "" && !strings.HasSuffix(image, ":"+g.version) {
+	needCluster(t)
+	s := &stage{t: t, generation: g, namespace: newNamespace(t), dir: t.TempDir()}
+	forbidPods(t, s.namespace)
+	s.startBackend(backend)
+	return s
+}
+
+// needKit skips when there is no image of this version, which happens on the reader's own cluster only.
+func needKit(t *testing.T, g generation) kit {
+	t.Helper()
+	needCluster(t)
+	if image := shared.target.Image(g.version); image != "" && !strings.HasSuffix(image, ":"+g.version) {
 		t.Skipf("FLOW_IMAGE %s is not tagged %s", image, g.version)
 	}
-	return image
+	k, err := shared.kits[g.version]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// needCluster skips or fails when no cluster can be had.
+func needCluster(t *testing.T) {
+	t.Helper()
+	if shared.reason == "" {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal(shared.reason)
+	}
+	t.Skip(shared.reason)
 }
 
 func random(t *testing.T) string {
@@ -88,52 +106,44 @@ func random(t *testing.T) string {
 	return hex.EncodeToString(b)
 }
 
-// provideImage makes the version's image available to Pods: in the node itself, or in the registry.
-func (s *stage) provideImage() {
-	s.t.Helper()
-	image, err := shared.builder.Image(s.t.Context(), s.generation.version)
-	if err != nil {
-		s.t.Fatal(err)
+func newNamespace(t *testing.T) string {
+	t.Helper()
+	name := "e2e-" + random(t)
+	if err := shared.target.CreateNamespace(t.Context(), name); err != nil {
+		t.Fatal(err)
 	}
-	if s.generation.pulls {
-		if s.image, err = registry.Push(s.t.Context(), shared.registry, image.Tar, "flow:"+image.Version); err != nil {
-			s.t.Fatal(err)
-		}
-		return
-	}
-	if err := shared.own.ImportImage(s.t.Context(), image.Tar); err != nil {
-		s.t.Fatal(err)
-	}
-	s.image = image.Ref
-}
-
-func (s *stage) createNamespace() {
-	s.t.Helper()
-	if err := shared.target.CreateNamespace(s.t.Context(), s.namespace); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() {
+	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if s.t.Failed() {
-			s.dump(ctx)
+		if t.Failed() {
+			dump(ctx, t, name)
 		}
-		if err := shared.target.DeleteNamespace(ctx, s.namespace); err != nil {
-			s.t.Errorf("clean up: %v", err)
+		if err := shared.target.DeleteNamespace(ctx, name); err != nil {
+			t.Errorf("clean up: %v", err)
 		}
 	})
+	return name
 }
 
 // dump prints what the namespace holds, for the reader of a failed test.
-func (s *stage) dump(ctx context.Context) {
+func dump(ctx context.Context, t *testing.T, namespace string) {
+	t.Helper()
 	for _, args := range [][]string{
 		{"get", "jobs,pods", "--output=wide"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
 		{"describe", "pods"},
 		{"logs", "--selector=batch.kubernetes.io/job-name", "--all-containers", "--prefix", "--tail=100"},
 	} {
-		output, err := shared.target.Run(ctx, "", append(args, "--namespace="+s.namespace)...)
-		s.t.Logf("kubectl %v: %v\n%s", args, err, output)
+		output, err := shared.target.Run(ctx, "", append(args, "--namespace="+namespace)...)
+		t.Logf("kubectl %v: %v\n%s", args, err, output[max(0, len(output)-16<<10):])
+	}
+}
+
+func forbidPods(t *testing.T, namespace string) {
+	t.Helper()
+	_, err := shared.target.Run(t.Context(), "", "create", "quota", "none", "--hard=pods=0", "--namespace="+namespace)
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -146,43 +156,121 @@ func (s *stage) kubectl(ctx context.Context, args ...string) string {
 	return string(output)
 }
 
+// job is what the tests look at of a Job.
+type job struct {
+	Metadata struct {
+		Name, Namespace, UID string
+		CreationTimestamp    time.Time
+		Labels, Annotations  map[string]string
+	}
+	Status struct {
+		Conditions []struct{ Type, Status string }
+	}
+}
+
+// finished is the Job's final condition, empty while it has none.
+func (j job) finished() string {
+	for _, c := range j.Status.Conditions {
+		if c.Status == "True" && (c.Type == "Complete" || c.Type == "Failed") {
+			return c.Type
+		}
+	}
+	return ""
+}
+
+func (j job) run() string     { return j.Metadata.Labels["prefect.io/flow_run_id"] }
+func (j job) attempt() string { return j.Metadata.Annotations["prefect-kube.io/attempt"] }
+
+// jobs lists the Jobs of the namespaces, oldest first.
+func jobs(ctx context.Context, t *testing.T, namespaces ...string) []job {
+	t.Helper()
+	var all []job
+	for _, namespace := range namespaces {
+		output, err := shared.target.Run(ctx, "", "get", "jobs", "--output=json", "--namespace="+namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list struct{ Items []job }
+		if err := json.Unmarshal(output, &list); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, list.Items...)
+	}
+	slices.SortStableFunc(all, func(a, b job) int { return a.Metadata.CreationTimestamp.Compare(b.Metadata.CreationTimestamp) })
+	return all
+}
+
+// awaitFinished waits until all Jobs of the stage are finished, and returns them. A flow run has ended some seconds before.
+func (s *stage) awaitFinished() []job {
+	s.t.Helper()
+	var found []job
+	eventually(s.t, "the jobs are finished", func(ctx context.Context) error {
+		found = jobs(ctx, s.t, s.namespace)
+		for _, j := range found {
+			if j.finished() == "" {
+				return fmt.Errorf("job %s is not", j.Metadata.Name)
+			}
+		}
+		return nil
+	})
+	return found
+}
+
 // startBackend starts the development backend where Pods reach it.
-func (s *stage) startBackend() {
+func (s *stage) startBackend(binary string) {
 	s.t.Helper()
 	address := freeAddress(s.t, shared.target.HostAddress)
 	s.url = "http://" + address
-	backend := start(s.t, s.dir, "backend", shared.binary, "dev", "--listen", address, "--generation", s.generation.server)
+	backend := start(s.t, s.dir, "backend", binary, "dev", "--listen", address, "--generation", s.generation.server)
 	backend.await("the backend answers", func(ctx context.Context) error {
 		_, err := s.query(ctx, "query{hello}", nil)
 		return err
 	})
 }
 
-// startAgent starts an agent for the stage's namespace and waits until it is healthy.
-func (s *stage) startAgent(labels ...string) *process {
+// agent is a running agent.
+type agent struct {
+	*process
+	// url is its HTTP side.
+	url string
+}
+
+// agentOptions are what an agent may have for itself. Empty fields are those of the stage.
+type agentOptions struct {
+	name, binary, namespace, api string
+	args                         []string
+}
+
+// launch starts an agent and waits for nothing.
+func (s *stage) launch(o agentOptions) agent {
 	s.t.Helper()
-	address := freeAddress(s.t, "127.0.0.1")
-	args := append([]string(nil), s.generation.agent...)
-	args = append(args, "--namespace", s.namespace, "--api", s.url, "--agent-address", "http://"+address)
-	for _, label := range labels {
-		args = append(args, "--label", label)
-	}
-	agent := start(s.t, s.dir, "agent", shared.binary, args...)
-	agent.await("the agent is healthy", func(ctx context.Context) error { return healthy(ctx, "http://"+address+"/api/health") })
-	return agent
+	a := agent{url: "http://" + freeAddress(s.t, "127.0.0.1")}
+	args := slices.Concat(s.generation.agent, []string{
+		"--namespace", cmp.Or(o.namespace, s.namespace), "--api", cmp.Or(o.api, s.url), "--agent-address", a.url, "--label", label,
+	}, o.args)
+	a.process = start(s.t, s.dir, cmp.Or(o.name, "agent"), cmp.Or(o.binary, shared.binary), args...)
+	return a
+}
+
+// startAgent starts an agent and waits until it has polled.
+func (s *stage) startAgent(args ...string) {
+	s.t.Helper()
+	s.launch(agentOptions{args: args}).awaitReady()
+}
+
+func (a agent) awaitReady() {
+	a.t.Helper()
+	a.await("the agent is ready", func(ctx context.Context) error { return healthy(ctx, a.url+"/readyz") })
 }
 
 // register registers a stored flow with the real client and creates a run. It returns the flow run's id.
-func (s *stage) register(flow string, parameters map[string]any, labels ...string) string {
+func (s *stage) register(r flowimage.Registration) string {
 	s.t.Helper()
-	id, err := s.client.Register(s.t.Context(), flowimage.Registration{
-		Server:     s.url,
-		Home:       s.dir,
-		Flow:       flow,
-		Image:      s.image,
-		Parameters: parameters,
-		Labels:     labels,
-	})
+	r.Server, r.Home, r.Image = s.url, s.dir, cmp.Or(r.Image, s.kit.image)
+	if r.Labels == nil {
+		r.Labels = []string{label}
+	}
+	id, err := s.kit.client.Register(s.t.Context(), r)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -70,20 +70,23 @@ type Registration struct {
 	Image        string
 	Parameters   map[string]any
 	Labels       []string
+	// RunConfig is more of the run config, a KubernetesRun's keyword arguments. Prefect 0.x has none.
+	RunConfig map[string]any
 }
 
 // Register registers a stored flow with the real client and creates a run of it. It returns the flow run's id.
 func (c Client) Register(ctx context.Context, r Registration) (string, error) {
-	parameters := []byte("{}")
-	if r.Parameters != nil {
-		var err error
-		if parameters, err = json.Marshal(r.Parameters); err != nil {
-			return "", fmt.Errorf("encode parameters of flow %q: %w", r.Flow, err)
-		}
+	parameters, err := object(r.Parameters)
+	if err != nil {
+		return "", fmt.Errorf("encode parameters of flow %q: %w", r.Flow, err)
 	}
-	args := append([]string{filepath.Join(c.folder, "scripts", "register.py"), r.Flow, string(parameters)}, r.Labels...)
+	runConfig, err := object(r.RunConfig)
+	if err != nil {
+		return "", fmt.Errorf("encode run config of flow %q: %w", r.Flow, err)
+	}
+	args := append([]string{filepath.Join(c.folder, "scripts", "register.py"), r.Flow, parameters}, r.Labels...)
 	command := c.Command(ctx, r.Server, r.Home, args...)
-	command.Env = append(command.Env, "FLOWS="+filepath.Join(c.folder, "flows"))
+	command.Env = append(command.Env, "FLOWS="+filepath.Join(c.folder, "flows"), "RUN_CONFIG="+runConfig)
 	if r.Image != "" {
 		command.Env = append(command.Env, "IMAGE="+r.Image)
 	}
@@ -96,6 +99,15 @@ func (c Client) Register(ctx context.Context, r Registration) (string, error) {
 		return "", fmt.Errorf("register flow %q with prefect %s: it printed no flow run id", r.Flow, c.Version)
 	}
 	return lines[len(lines)-1], nil
+}
+
+// object writes a map as JSON; nil is an empty object.
+func object(values map[string]any) (string, error) {
+	if values == nil {
+		return "{}", nil
+	}
+	data, err := json.Marshal(values)
+	return string(data), err
 }
 
 // Command runs Python with the client's packages against a server; home holds Prefect's own files.

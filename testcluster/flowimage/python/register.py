@@ -1,6 +1,7 @@
 # python register.py FLOW [PARAMETERS-JSON] [LABEL...], on the host or in the image: registers the stored flow and prints
 # the id of a new run. 0.11.0 needs the very pickle that lies in the image: its task slugs are random, and a run
-# matches tasks by slug. FLOWS is the folder of the pickles, IMAGE the image that holds them.
+# matches tasks by slug. FLOWS is the folder of the pickles, IMAGE the image that holds them, RUN_CONFIG more of a
+# KubernetesRun as JSON.
 import json
 import os
 import sys
@@ -27,7 +28,7 @@ else:
 
     project = os.environ.get("PROJECT", "e2e")
     client.create_project(project)
-    flow.run_config = KubernetesRun(labels=labels)
+    flow.run_config = KubernetesRun(labels=labels, **json.loads(os.environ.get("RUN_CONFIG", "{}")))
 flow.storage = Docker(registry_url=registry, image_name=image, image_tag=tag)
 flow.storage.flows = {name: "%s/%s.prefect" % (IN_IMAGE, name)}
 flow.storage._flows = {name: flow}
