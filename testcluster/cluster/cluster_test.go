@@ -55,7 +55,7 @@ func TestCertificatesServeTheirNames(t *testing.T) {
 
 func TestParseNodes(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"auto", "real", "simulated"} {
+	for _, text := range []string{"auto", "real", "simulated", "none"} {
 		if got, err := cluster.ParseNodes(text); err != nil || string(got) != text {
 			t.Errorf("ParseNodes(%q) = %q, %v", text, got, err)
 		}

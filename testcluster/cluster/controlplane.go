@@ -98,13 +98,16 @@ func manager(l Layout, name string, port int) []string {
 	}
 }
 
-func controlPlane(l Layout) []Step {
+func api(l Layout) []Step {
 	return []Step{
 		{Name: "starting etcd", Components: []Component{etcd(l)}},
 		{Name: "starting kube-apiserver", Components: []Component{apiServer(l)}},
-		{
-			Name:       "starting kube-controller-manager and kube-scheduler",
-			Components: []Component{controllerManager(l), scheduler(l)},
-		},
 	}
+}
+
+func managers(l Layout) []Step {
+	return []Step{{
+		Name:       "starting kube-controller-manager and kube-scheduler",
+		Components: []Component{controllerManager(l), scheduler(l)},
+	}}
 }

@@ -28,7 +28,7 @@ func Preview(o Options) (Layout, error) {
 	if err != nil {
 		return l, err
 	}
-	if l.Nodes = o.Nodes; o.Nodes == Simulated {
+	if l.Nodes = o.Nodes; o.Nodes == Simulated || o.Nodes == None {
 		return l, nil
 	}
 	l.Nodes = Real

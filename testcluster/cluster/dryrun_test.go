@@ -37,7 +37,7 @@ func example(nodes cluster.Nodes) cluster.Layout {
 
 func TestDryRunPrintsWhatUpDoes(t *testing.T) {
 	t.Parallel()
-	for _, nodes := range []cluster.Nodes{cluster.Real, cluster.Simulated} {
+	for _, nodes := range []cluster.Nodes{cluster.Real, cluster.Simulated, cluster.None} {
 		t.Run(string(nodes), func(t *testing.T) {
 			t.Parallel()
 			var got bytes.Buffer

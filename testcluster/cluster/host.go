@@ -67,9 +67,14 @@ func missing(needs []need) []string {
 
 // chooseNodes settles Auto. When a real node cannot be had it says why, in one line.
 func chooseNodes(ctx context.Context, o Options) (Nodes, error) {
-	if o.Nodes == Simulated {
+	switch o.Nodes {
+	case Simulated:
 		o.say("the node is simulated, as asked: no flow code can run there")
 		return Simulated, nil
+	case None:
+		o.say("no node and no controllers, as asked: Jobs stay as they are")
+		return None, nil
+	case Auto, Real:
 	}
 	err := realNodePossible(ctx, o)
 	if err == nil {

@@ -28,7 +28,7 @@ type Layout struct {
 	// Index makes the bridge, its network and the cgroup unique on this machine: 0 to maxIndex.
 	Index int
 	Ports Ports
-	// Nodes is Real or Simulated.
+	// Nodes is Real, Simulated or None.
 	Nodes Nodes
 	Audit bool
 	// CNI is the folder of the network plugins, ResolvConf the file Pods get their name servers from, PauseTar the

@@ -11,20 +11,22 @@ import (
 // Nodes is the kind of node a cluster gets.
 type Nodes string
 
-// The kinds of node. Auto becomes Real for root on Linux when the node's programs can be had, else Simulated.
+// The kinds of node. Auto becomes Real for root on Linux when the node's programs can be had, else Simulated. None is an API
+// server with nobody behind it: no controller makes Pods of Jobs, which is what a benchmark of creates wants.
 const (
 	Auto      Nodes = "auto"
 	Real      Nodes = "real"
 	Simulated Nodes = "simulated"
+	None      Nodes = "none"
 )
 
 // ParseNodes reads the value of a --nodes flag.
 func ParseNodes(text string) (Nodes, error) {
 	switch kind := Nodes(text); kind {
-	case Auto, Real, Simulated:
+	case Auto, Real, Simulated, None:
 		return kind, nil
 	default:
-		return "", fmt.Errorf("nodes %q: use real, simulated or auto", text)
+		return "", fmt.Errorf("nodes %q: use real, simulated, none or auto", text)
 	}
 }
 

@@ -1,14 +1,21 @@
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Plan describes the whole cluster: the steps that start it, in order. It is a pure function of its arguments.
 func Plan(l Layout, c Certificates) []Step {
-	steps := append([]Step{groundwork(l, c)}, controlPlane(l)...)
-	if l.Nodes == Real {
-		return append(steps, realNode(l)...)
+	steps := append([]Step{groundwork(l, c)}, api(l)...)
+	switch l.Nodes {
+	case None:
+		return steps
+	case Real:
+		return slices.Concat(steps, managers(l), realNode(l))
+	case Auto, Simulated:
 	}
-	return append(steps, simulated(l)...)
+	return slices.Concat(steps, managers(l), simulated(l))
 }
 
 func groundwork(l Layout, c Certificates) Step {

@@ -83,7 +83,7 @@ func (p program) parse(command string, args []string) (settings, error) {
 	var nodes, versions string
 	name := func() { flags.StringVar(&s.Name, "name", cluster.DefaultName, "the cluster's `name`") }
 	node := func() {
-		flags.StringVar(&nodes, "nodes", string(cluster.Auto), "`kind` of node: real, simulated or auto")
+		flags.StringVar(&nodes, "nodes", string(cluster.Auto), "`kind` of node: real, simulated, none (and no controllers) or auto")
 		flags.BoolVar(&s.Audit, "audit", false, "write every API request to a log")
 	}
 	image := func(preset string) {
@@ -137,7 +137,7 @@ func (s *settings) fill(nodes, versions string) error {
 }
 
 func (p program) up(ctx context.Context, s settings, args []string) error {
-	if s.Nodes != cluster.Simulated {
+	if s.Nodes != cluster.Simulated && s.Nodes != cluster.None {
 		if handled, err := p.elevate(ctx, s, args); handled || err != nil {
 			return err
 		}
