@@ -73,6 +73,8 @@ func (s *Standing) add(row Row) {
 	}
 }
 
+// compareRows is total in everything that a decision rests on: one agent may leave
+// two rows of one version too, the slow one of an earlier attempt.
 func compareRows(a, b Row) int {
 	return cmp.Or(
 		cmp.Compare(a.Version, b.Version),
@@ -80,6 +82,9 @@ func compareRows(a, b Row) int {
 		cmp.Compare(a.State.Mark.Agent, b.State.Mark.Agent),
 		cmp.Compare(progress(a.State.Type), progress(b.State.Type)),
 		cmp.Compare(a.State.Type, b.State.Type),
+		cmp.Compare(a.State.Mark.On, b.State.Mark.On),
+		cmp.Compare(a.State.Mark.OnType, b.State.Mark.OnType),
+		cmp.Compare(a.State.Mark.Job, b.State.Mark.Job),
 	)
 }
 

@@ -526,11 +526,11 @@ func TestAJobThatEndedWellIsNotMissed(t *testing.T) {
 func TestARefusedPutBackIsRepeatedSlowly(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
+		w.refuse = true
 		replica(t, w)
 		w.run(1, []flowrun.Row{foreign(5, flowrun.Running), foreign(6, flowrun.Success), verdict(7, 4, flowrun.Submitted)})
 		w.pod(1, corev1.PodFailed, endedWith(1, "Error"))
 		w.update(1, failed)
-		w.refuse = true
 		pass(10 * time.Minute)
 		if got := w.wrote(); got < 2 || got > 30 {
 			t.Errorf("got %d writes in ten minutes, want a few", got)
