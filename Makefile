@@ -4,7 +4,7 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 CLUSTER_NAME ?= prefect-kube
 
-.PHONY: demo build test unit e2e lint fuzz bench golden cluster-up cluster-down clean
+.PHONY: demo build test unit kubernetes e2e lint fuzz bench golden cluster-up cluster-down clean
 
 demo: build ## a real flow, registered by the real Prefect client, runs in a pod
 	cd testcluster && $(GO) run ./cmd/testcluster demo --name $(CLUSTER_NAME) --binary $(CURDIR)/bin/prefect-kube
@@ -18,8 +18,11 @@ test: ## everything; the summary says what could not run here and why
 unit: ## the tests that need no cluster
 	tools/test unit
 
+kubernetes: ## the Kubernetes programs that the test cluster runs, built once
+	tools/test kubernetes
+
 e2e: ## real flows in real pods on a real cluster
-	tools/test e2e
+	tools/test kubernetes e2e
 
 lint: ## golangci-lint, deadcode, tidy
 	tools/test lint

@@ -23,6 +23,7 @@ const usage = `usage: testcluster COMMAND [flags]
 
   up       start the cluster, or find it running; the last line is for eval
   down     remove it and every trace of it
+  build    build the Kubernetes programs, or find them in the cache
   demo     run a real flow in a pod, from nothing, and show how it goes
   images   make the images with a real Prefect, and the host's clients
   logs     print the logs of the cluster's programs
@@ -65,6 +66,8 @@ func (p program) run(ctx context.Context, args []string) error {
 		return p.up(ctx, s, args)
 	case "down":
 		return p.down(ctx, s, args)
+	case "build":
+		return cluster.Build(ctx, s.Options)
 	case "demo":
 		return p.demo(ctx, s, args)
 	case "images":
@@ -97,6 +100,7 @@ func (p program) parse(command string, args []string) (settings, error) {
 	case "down":
 		name()
 		flags.BoolVar(&s.all, "all", false, "remove every cluster")
+	case "build":
 	case "demo":
 		name()
 		flags.StringVar(&s.binary, "binary", "bin/prefect-kube", "the built prefect-kube `program`")
