@@ -191,8 +191,9 @@ func (a *Agent) pollOnce(ctx context.Context) (found int, full bool, err error) 
 	if err != nil {
 		return 0, false, err
 	}
-	a.starts.Start(ctx, offers)
-	return len(offers), len(ids) >= most && len(offers) > 0, nil
+	// Where not all could be taken, asking again at once would find the same.
+	taken := a.starts.Start(ctx, offers)
+	return len(offers), len(ids) >= most && taken > 0 && taken == len(offers), nil
 }
 
 // offers reads runs and decides which may be started here.

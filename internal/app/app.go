@@ -31,9 +31,9 @@ import (
 const (
 	// drain bounds what happens after a stop was asked for: twice the fence.
 	drain = 2 * flowrun.Fence
-	// slots is how many starts may be under way between claim and Job: at two
-	// hundred a second, a settling second and as much again.
-	slots = 512
+	// slots is how many starts may be under way between claim and Job. All of them
+	// wait a settling second, so it bounds the rate at nearly as many a second.
+	slots = 1024
 	// silence is how long a loop may show no sign of life before it counts as stuck.
 	silence = 5 * time.Minute
 	// lastPause bounds the pauses between tries to reach the cluster.

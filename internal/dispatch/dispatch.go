@@ -146,17 +146,20 @@ func (s *start[T]) name() string {
 // written, so that the next poll does not see them again; the rest happens in the
 // background. Offers of runs already under way are ignored. When ctx ends, what is
 // not claimed yet is dropped and what is claimed is finished within Config.Drain.
-func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) {
+// It returns how many it took on; the others must be offered again.
+func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) (taken int) {
 	due, later := split(d.admit(offers), time.Now().Add(d.c.Settle))
 	for _, batch := range later {
+		taken += len(batch)
 		d.group.Go(func() error { d.wait(ctx, batch); return nil })
 	}
 	due = d.occupy(ctx, due)
 	if len(due) == 0 {
-		return
+		return taken
 	}
 	claimed := d.claim(ctx, due)
 	d.group.Go(func() error { d.finish(ctx, due, claimed); return nil })
+	return taken + len(due)
 }
 
 // admit marks offers as under way before anything else happens to them (D-23).
