@@ -82,6 +82,14 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// An API server does most when about so many creates are under way at once. It is
+// a matter of pace only: whoever has waited for a second goes on without a permit,
+// so that a slow server keeps no claimed run waiting for another's create.
+const (
+	evenly   = 48
+	patience = time.Second
+)
+
 // ClaimWithin is how old a read of an offer may be when its claim is sent: half the
 // fence, so that the rest of it is left for settling, verification and create.
 const ClaimWithin = flowrun.Fence / 2
@@ -96,6 +104,7 @@ type Dispatcher[T any] struct {
 	launcher Launcher[T]
 	cluster  Submitter
 	slots    chan struct{}
+	permits  chan struct{}
 	group    errgroup.Group
 
 	mu       sync.Mutex
@@ -112,7 +121,7 @@ func New[T any](c Config, launcher Launcher[T], cluster Submitter) (*Dispatcher[
 	}
 	return &Dispatcher[T]{
 		c: c, launcher: launcher, cluster: cluster,
-		slots: make(chan struct{}, c.Slots), inFlight: map[flowrun.ID]struct{}{},
+		slots: make(chan struct{}, c.Slots), permits: make(chan struct{}, evenly), inFlight: map[flowrun.ID]struct{}{},
 	}, nil
 }
 

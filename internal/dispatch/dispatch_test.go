@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -273,6 +274,38 @@ func TestNothingIsClaimedInVain(t *testing.T) {
 		})
 		if len(w.log) != 0 {
 			t.Errorf("a stale offer was acted on: %q", w.log)
+		}
+	})
+}
+
+// A server that answers no create keeps no other create from being sent.
+func TestSlowCreatesHoldUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const runs = 200
+		w := &world{began: time.Now()}
+		var latest time.Duration
+		w.submit = func(_ context.Context, job *batchv1.Job) (*batchv1.Job, bool, error) {
+			w.mu.Lock()
+			latest = max(latest, time.Since(w.began))
+			w.mu.Unlock()
+			time.Sleep(10 * time.Second)
+			return job, true, nil
+		}
+		d, err := dispatch.New[string](dispatch.Config{Settle: dispatch.Settle, Slots: runs, Drain: time.Minute, Logger: slog.New(slog.DiscardHandler)}, w, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var offers []offer
+		for i := range runs {
+			offers = append(offers, offerIn(flowrun.ID(strconv.Itoa(i)), 0))
+		}
+		d.Start(t.Context(), offers)
+		if err := d.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.outcomes) != runs || latest > 3*time.Second {
+			t.Errorf("%d of %d runs have a Job, the last create was sent after %v", len(w.outcomes), runs, latest)
 		}
 	})
 }

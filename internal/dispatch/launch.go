@@ -126,6 +126,7 @@ func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
 		d.enter(ctx, s, Dropped)
 		return
 	}
+	defer d.pace(ctx)()
 	found, created, err := d.cluster.Submit(ctx, s.job)
 	phase := s.settle(found, created, err)
 	if phase == Dropped {
@@ -133,6 +134,19 @@ func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
 			slog.String("flow_run_id", string(s.offer.ID)), slog.String("job", s.name()), slog.Any("error", err))
 	}
 	d.enter(ctx, s, phase)
+}
+
+// pace waits for a permit, for a bounded time, and returns how to give it back.
+func (d *Dispatcher[T]) pace(ctx context.Context) (done func()) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case d.permits <- struct{}{}:
+		return func() { <-d.permits }
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // settle decides what the answer to a create means.
