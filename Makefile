@@ -1,7 +1,6 @@
 # README.md names the two commands that matter: `make demo` and `make test`.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO      ?= go
-TOOL    := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 CLUSTER_NAME ?= prefect-kube
 
 .PHONY: demo build test unit kubernetes e2e lint fuzz bench golden cluster-up cluster-down clean

@@ -79,7 +79,7 @@ func (d *Dispatcher[T]) verify(ctx context.Context, starts []*start[T], answered
 	sleep(ctx, time.Until(answered.Add(d.c.Settle)))
 	holds, err := d.verified(ctx, offers)
 	if err != nil {
-		// Claimed, perhaps ours, and no Job: adoption by a later pass repairs this.
+		// Claimed, perhaps ours, and no Job: the place of adoption, which is to come.
 		d.c.Logger.ErrorContext(ctx, "claims not readable within the fence, their runs stay submitted", slog.Any("error", err))
 	}
 	for _, s := range starts {
@@ -153,7 +153,7 @@ func (d *Dispatcher[T]) pace(ctx context.Context) (done func()) {
 func (s *start[T]) settle(found *batchv1.Job, created bool, err error) Phase {
 	switch {
 	case err != nil && temporary(err):
-		return Dropped // claimed without a Job: adoption creates it under the same name
+		return Dropped // claimed without a Job: for adoption, which is to come, under the same name
 	case err != nil:
 		s.err = fmt.Errorf("create job %q: %w", s.job.Name, err)
 		return Aborted
