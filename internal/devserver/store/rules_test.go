@@ -365,7 +365,7 @@ func TestLazarus(t *testing.T) {
 func TestZombies(t *testing.T) {
 	t.Parallel()
 	f := open(t, store.Options{})
-	id := f.run(store.FlowRunInput{FlowID: f.flow(`{"name": "f", "tasks": [{"slug": "t", "max_retries": 1, "retry_delay": 90500000}]}`)})
+	id := f.run(store.FlowRunInput{FlowID: f.flow(`{"name": "f", "tasks": [{"slug": "t", "max_retries": 1, "retry_delay": 90.5}]}`)})
 	task := f.value("SELECT id FROM task_run").(string)
 	f.set(id, `{"type": "Running"}`)
 	for _, want := range []string{"Retrying", "Failed"} {

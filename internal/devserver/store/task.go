@@ -117,18 +117,15 @@ func (t *tx) registerTasks(ctx context.Context, flowID, tenantID string, tasks [
 	return nil
 }
 
-// interval turns the microseconds of a serialized retry delay into the text
-// that Postgres answers for an interval.
+// interval turns the seconds of a serialized retry delay (a TimeDelta field of
+// serialization/task.py, 0.11.0 and 1.4.1) into the text that Postgres answers
+// for an interval.
 func interval(raw json.RawMessage) any {
-	var micros json.Number
-	if json.Unmarshal(raw, &micros) != nil || micros == "" {
+	var seconds *float64
+	if json.Unmarshal(raw, &seconds) != nil || seconds == nil {
 		return nil
 	}
-	f, err := micros.Float64()
-	if err != nil {
-		return nil
-	}
-	d := time.Duration(f) * time.Microsecond
+	d := time.Duration(*seconds * float64(time.Second)).Round(time.Microsecond)
 	text := fmt.Sprintf("%02d:%02d:%02d", int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60)
 	if rest := d % time.Second; rest != 0 {
 		text += strings.TrimRight(fmt.Sprintf(".%06d", rest/time.Microsecond), "0")
