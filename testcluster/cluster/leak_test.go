@@ -77,6 +77,10 @@ func newStarter(t *testing.T, programs string) starter {
 		t.Fatal(err)
 	}
 	for _, shared := range []string{"bin", "images"} {
+		// On a fresh machine the folder of images is not there yet, and a link to nothing cannot be made a folder.
+		if err := os.MkdirAll(filepath.Join(programs, shared), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Symlink(filepath.Join(programs, shared), filepath.Join(s.cache, shared)); err != nil {
 			t.Fatal(err)
 		}
