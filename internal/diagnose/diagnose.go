@@ -49,7 +49,7 @@ func (k Kind) String() string {
 type Facts struct {
 	// Job is nil if it does not exist.
 	Job *Job
-	// Pods are those that the Job controls.
+	// Pods are those that the Job controls, or that outlived it.
 	Pods []Pod
 	// Events are about the Job or its Pods, in any order; none is fine, but a Job
 	// without a Pod tells its reason only there.
@@ -110,7 +110,7 @@ func Diagnose(f Facts) Verdict {
 
 func (f Facts) verdict() Verdict {
 	if f.Job == nil {
-		return Verdict{Kind: Gone, Reason: "JobDeleted", Message: "the Job was deleted"}
+		return f.orphaned()
 	}
 	j := *f.Job
 	switch {
@@ -132,6 +132,22 @@ func (f Facts) verdict() Verdict {
 		return Verdict{Kind: Pending, Reason: "Retry"}
 	}
 	return f.failed()
+}
+
+// orphaned is the verdict on Pods whose Job was deleted without them: nobody makes
+// another one.
+func (f Facts) orphaned() Verdict {
+	if i := slices.IndexFunc(f.Pods, Pod.Live); i >= 0 {
+		return f.live(f.Pods[i])
+	}
+	if len(f.Pods) == 0 {
+		return Verdict{Kind: Gone, Reason: "JobDeleted", Message: "the Job was deleted"}
+	}
+	if f.Pods[0].Phase == corev1.PodSucceeded {
+		return Verdict{Kind: Succeeded, Since: f.Pods[0].endedAt()}
+	}
+	b := f.blame()
+	return Verdict{Kind: Failed, Reason: b.reason, Since: b.at, Culprit: b.culprit, Message: b.message + "; the Job was deleted"}
 }
 
 // mayTryAgain reports whether the Job controller may still make a Pod after so
@@ -167,6 +183,11 @@ func (f Facts) live(p Pod) Verdict {
 	culprit := Culprit{Pod: p.Name, Node: p.Node}
 	c, w, held := p.heldBack()
 	switch {
+	case p.Phase == corev1.PodUnknown:
+		return Verdict{
+			Kind: Stuck, Reason: string(p.Phase), Culprit: culprit,
+			Message: sentence(fmt.Sprintf("pod %q entered an unknown state: its node does not answer", p.Name), p.Message, ""),
+		}
 	case p.Started() || p.Phase == corev1.PodRunning:
 		// A sidecar that cannot start keeps no flow from running.
 		return Verdict{Kind: Running, Reason: c.Waiting, Culprit: culprit}

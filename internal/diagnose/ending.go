@@ -79,8 +79,18 @@ func (p Pod) blame() blamed {
 		b.tellContainer(p, worst)
 	default:
 		b.tellPod(p, "PodFailed", p.Message)
+		b.culprit.Container = p.mainContainer() // its log may tell what its status does not
 	}
 	return b
+}
+
+// mainContainer is the first container that is no init container.
+func (p Pod) mainContainer() string {
+	i := slices.IndexFunc(p.Containers, func(c Container) bool { return !c.Init })
+	if i < 0 {
+		return ""
+	}
+	return p.Containers[i].Name
 }
 
 // worst is the container whose end made the Pod fail: out of memory before
@@ -147,8 +157,8 @@ func (b *blamed) tellContainer(p Pod, c Container) {
 // details are the facts about an end that go into the brackets behind it.
 func details(p Pod, c Container) []string {
 	d := []string{cmp.Or(c.Ended.Reason, "Error"), fmt.Sprintf("exit code %d", c.Ended.ExitCode)}
-	if s := signalNames[c.Ended.signal()]; s != "" {
-		d = append(d, s)
+	if n := c.Ended.signal(); n != 0 {
+		d = append(d, cmp.Or(signalNames[n], fmt.Sprintf("signal %d", int(n))))
 	}
 	if c.Ended.Reason == "OOMKilled" && c.Memory != "" {
 		d = append(d, "memory limit "+c.Memory)
@@ -176,6 +186,9 @@ const (
 // the culprit's Pod, the last events.
 func (f Facts) evidence(v Verdict) []string {
 	var lines []string
+	if f.Job == nil {
+		f.Job = &Job{}
+	}
 	if end := f.Job.Ended; end.Type == "Failed" {
 		lines = append(lines, sentence(fmt.Sprintf("Job %q: %s (%s)", f.Job.Name, end.Type, end.Reason), end.Message, ""))
 	}
@@ -208,7 +221,7 @@ func (c Container) line(p Pod) string {
 }
 
 func (f Facts) eventLines() []string {
-	mine := map[string]bool{f.Job.UID: true}
+	mine := map[string]bool{f.Job.UID: f.Job.UID != ""}
 	for _, p := range f.Pods {
 		mine[p.UID] = true
 	}

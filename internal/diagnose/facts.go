@@ -30,8 +30,9 @@ type Job struct {
 	Namespace, Name, UID, ResourceVersion string
 
 	RunID flowrun.ID
-	// Managed says that the Job is one of ours.
-	Managed bool
+	// Managed says that the Job is one of ours, Python that it is one of a Python
+	// agent. A Job of neither is a foreign one.
+	Managed, Python bool
 	// Attempt is the start that the Job is, empty on Jobs of other programs.
 	Attempt string
 	Created time.Time
@@ -54,8 +55,8 @@ func (j Job) Finished() bool { return j.Ended.Type != "" }
 func JobFacts(j *batchv1.Job) Job {
 	f := Job{
 		Namespace: j.Namespace, Name: j.Name, UID: string(j.UID), ResourceVersion: j.ResourceVersion,
-		RunID:   flowrun.ID(j.Labels[flowrun.LabelFlowRunID]),
-		Managed: j.Labels[flowrun.LabelManagedBy] == flowrun.ManagedBy,
+		RunID:   flowrun.RunOf(j.Name, j.Labels),
+		Managed: flowrun.Managed(j.Labels), Python: flowrun.MadeByPython(j.Name, j.Labels),
 		Attempt: j.Annotations[flowrun.AnnotationAttempt],
 		Created: j.CreationTimestamp.Time, Deleting: j.DeletionTimestamp != nil,
 		Suspended:     deref(j.Spec.Suspend, false),
@@ -86,8 +87,12 @@ type Pod struct {
 	Namespace, Name, UID, Node string
 
 	RunID flowrun.ID
-	// JobUID is the UID of the Job that controls the Pod, empty if none does.
+	// Managed says that the Pod is one of ours, Python that it is one of a Python agent.
+	Managed, Python bool
+	// JobUID is the UID of the Job that controls the Pod, empty if none does. Owned
+	// says that anything owns it.
 	JobUID   string
+	Owned    bool
 	Created  time.Time
 	Deleting bool
 	Phase    corev1.PodPhase
@@ -107,7 +112,7 @@ func (p Pod) Live() bool { return p.Phase != corev1.PodSucceeded && p.Phase != c
 
 // Started reports whether a main container of the Pod ever ran.
 func (p Pod) Started() bool {
-	return slices.ContainsFunc(p.Containers, func(c Container) bool { return !c.Init && c.started() })
+	return p.Phase == corev1.PodRunning || slices.ContainsFunc(p.Containers, func(c Container) bool { return !c.Init && c.started() })
 }
 
 // Container is what matters of a container and its status.
@@ -139,8 +144,9 @@ type Termination struct {
 func PodFacts(p *corev1.Pod) Pod {
 	f := Pod{
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Node: p.Spec.NodeName,
-		RunID:   flowrun.ID(p.Labels[flowrun.LabelFlowRunID]),
-		Created: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
+		RunID:   flowrun.RunOf(p.Name, p.Labels),
+		Managed: flowrun.Managed(p.Labels), Python: flowrun.MadeByPython(p.Name, p.Labels),
+		Owned: len(p.OwnerReferences) > 0, Created: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
 		Phase: p.Status.Phase, Reason: p.Status.Reason, Message: clean(p.Status.Message),
 	}
 	if owner := metav1.GetControllerOf(p); owner != nil && owner.Kind == "Job" {

@@ -54,8 +54,10 @@ func FuzzDiagnose(f *testing.F) {
 		}
 		e := event(reason, message)
 		facts := diagnose.Facts{Job: new(diagnose.JobFacts(&j)), Pods: []diagnose.Pod{diagnose.PodFacts(&p)}, Events: []diagnose.Event{diagnose.EventFacts(&e)}, Now: start}
-		for _, pods := range [][]diagnose.Pod{facts.Pods, nil} {
-			facts.Pods = pods
+		for i, pods := range [][]diagnose.Pod{facts.Pods, nil, facts.Pods} {
+			if facts.Pods = pods; i > 1 {
+				facts.Job = nil
+			}
 			v := diagnose.Diagnose(facts)
 			if len(v.Message) > 16<<10 || len(v.Evidence) > 20 {
 				t.Errorf("got a message of %d bytes and %d lines", len(v.Message), len(v.Evidence))

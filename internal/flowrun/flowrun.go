@@ -25,8 +25,9 @@ const (
 	LabelFlowRunID = "prefect.io/flow_run_id"
 	// LabelFlowID holds the id of the flow.
 	LabelFlowID = "prefect.io/flow_id"
-	// LabelManagedBy tells our Jobs from those of the Python agents. Only Jobs
-	// that carry it with the value ManagedBy are ever deleted by us.
+	// LabelManagedBy tells our Jobs from those of the Python agents. Only Jobs that
+	// carry it with the value ManagedBy, or that are certainly a Python agent's, are
+	// ever deleted by us.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of LabelManagedBy.
 	ManagedBy = "prefect-kube"

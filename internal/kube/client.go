@@ -32,6 +32,7 @@ type Jobs interface {
 type Pods interface {
 	List(ctx context.Context, o metav1.ListOptions) (*corev1.PodList, error)
 	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+	Delete(ctx context.Context, name string, o metav1.DeleteOptions) error
 }
 
 // Client talks to one cluster. Its methods are safe for concurrent use.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"log/slog"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,11 @@ func (c *Client) Place(ctx context.Context, namespace string) (string, error) {
 	case err == nil && ns.UID != "":
 		c.known.Store(namespace, true)
 		return string(ns.UID), nil
-	case err == nil, apierrors.IsForbidden(err) && !c.knows(namespace):
+	case err == nil:
+		return c.placeByName(namespace), nil
+	case apierrors.IsForbidden(err) && !c.knows(namespace):
+		c.log.WarnContext(ctx, "own namespace not readable, so its place is known by cluster and name",
+			slog.Any("error", fail(err, "get", "namespaces", namespace, namespace)))
 		return c.placeByName(namespace), nil
 	case apierrors.IsNotFound(err):
 		return "", &NamespaceError{Namespace: namespace}

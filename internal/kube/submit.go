@@ -93,3 +93,13 @@ func (c *Client) Delete(ctx context.Context, namespace, name, uid, resourceVersi
 	}
 	return fail(err, "delete", "jobs", namespace, name)
 }
+
+// DeletePod deletes exactly the Pod that was looked at. A Pod that is gone is success.
+func (c *Client) DeletePod(ctx context.Context, namespace, name, uid string) error {
+	u := types.UID(uid)
+	err := c.PodsIn(namespace).Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &u}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fail(err, "delete", "pods", namespace, name)
+}

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -25,9 +26,10 @@ import (
 // WatchOptions say what a Watch follows and what it keeps of it.
 type WatchOptions[J, P any] struct {
 	Namespace string
-	// Label is the key of a label. Objects without it are not seen, objects with
-	// one value of it form a group.
-	Label string
+	// Labels are keys of labels. An object belongs to the group that the first of
+	// them that it has names; objects without any are not seen. Each key costs a
+	// watch on Jobs and one on Pods, since a selector cannot say "or".
+	Labels []string
 	// Job and Pod reduce an object to what is kept of it in memory. They are
 	// called once for each change and must not keep the object itself.
 	Job func(*batchv1.Job) J
@@ -35,67 +37,81 @@ type WatchOptions[J, P any] struct {
 	Log *slog.Logger
 }
 
-// Watch keeps a reduced copy of the Jobs and Pods of a namespace that carry a
-// label, and hands out the groups that changed. What is handed out is a name
+// Watch keeps a reduced copy of the Jobs and Pods of a namespace that carry one
+// of some labels, and hands out the groups that changed. What is handed out is a name
 // only: whoever takes it reads the newest copy, so nothing depends on having
 // seen every step. Its methods are safe for concurrent use.
 type Watch[J, P any] struct {
-	jobs, pods cache.SharedIndexInformer
+	jobs, pods []cache.SharedIndexInformer // one for each label
 	groups     *groups
 	ready      chan struct{}
 	log        *slog.Logger
+	// refused are the resources whose missing right was told.
+	refused sync.Map
 }
 
 const byGroup = "group"
 
-// record is what is kept of an object: its identity, its label, its reduced form.
+// record is what is kept of an object: its identity, its group, its reduced form.
 type record[T any] struct {
 	metav1.ObjectMeta
+	group string
 	value T
 }
 
+func (r *record[T]) inGroup() string { return r.group }
+
 // NewWatch makes a Watch. Nothing is read before Run.
 func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P], error) {
-	if o.Label == "" || o.Job == nil || o.Pod == nil || o.Log == nil {
-		return nil, errors.New("watch: a label, both reductions and a logger are required")
+	if len(o.Labels) == 0 || o.Job == nil || o.Pod == nil || o.Log == nil {
+		return nil, errors.New("watch: labels, both reductions and a logger are required")
 	}
 	w := &Watch[J, P]{groups: newGroups(), ready: make(chan struct{}), log: o.Log}
-	w.jobs = cache.NewSharedIndexInformer(listWatch(jobs, o.Label, jobs.List, jobs.Watch), &batchv1.Job{}, 0, indexers(o.Label))
-	w.pods = cache.NewSharedIndexInformer(listWatch(pods, o.Label, pods.List, pods.Watch), &corev1.Pod{}, 0, indexers(o.Label))
-	return w, errors.Join(
-		w.prepare(w.jobs, "jobs", o.Namespace, o.Label, reduce(o.Label, o.Job)),
-		w.prepare(w.pods, "pods", o.Namespace, o.Label, reduce(o.Label, o.Pod)),
-	)
+	var errs []error
+	for i, label := range o.Labels {
+		selector := Selector(o.Labels[:i], label)
+		j := cache.NewSharedIndexInformer(listWatch(jobs, selector, jobs.List, jobs.Watch), &batchv1.Job{}, 0, indexers())
+		p := cache.NewSharedIndexInformer(listWatch(pods, selector, pods.List, pods.Watch), &corev1.Pod{}, 0, indexers())
+		w.jobs, w.pods = append(w.jobs, j), append(w.pods, p)
+		errs = append(errs,
+			w.prepare(j, "jobs", o.Namespace, reduce(label, o.Job)),
+			w.prepare(p, "pods", o.Namespace, reduce(label, o.Pod)))
+	}
+	return w, errors.Join(errs...)
+}
+
+// Selector names the objects that fit a requirement on a label, such as a key
+// alone or "key=value", and have none of the labels before it. So an object that
+// has several is in one list only.
+func Selector(before []string, requirement string) string {
+	if len(before) == 0 {
+		return requirement
+	}
+	return requirement + ",!" + strings.Join(before, ",!")
 }
 
 // listWatch reads through the small interfaces. The wrapper lets a client say
 // that it cannot stream lists, by a method IsWatchListSemanticsUnSupported: an
 // informer over a client that cannot and does not say so, such as the parts of
 // client-go's fake clientset, waits for a bookmark for ever.
-func listWatch[L runtime.Object](client any, label string,
+func listWatch[L runtime.Object](client any, selector string,
 	list func(context.Context, metav1.ListOptions) (L, error),
 	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = label
+			o.LabelSelector = selector
 			return list(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.LabelSelector = label
+			o.LabelSelector = selector
 			return watches(ctx, o)
 		},
 	}, client)
 }
 
-func indexers(label string) cache.Indexers {
-	return cache.Indexers{byGroup: func(obj any) ([]string, error) {
-		o, ok := obj.(metav1.Object)
-		if !ok {
-			return nil, fmt.Errorf("object of type %T in the store", obj)
-		}
-		return []string{o.GetLabels()[label]}, nil
-	}}
+func indexers() cache.Indexers {
+	return cache.Indexers{byGroup: func(obj any) ([]string, error) { return []string{groupOf(obj)}, nil }}
 }
 
 // reduce turns an object into its record. It may meet a record it made before.
@@ -106,21 +122,19 @@ func reduce[O metav1.Object, T any](label string, reduction func(O) T) cache.Tra
 			return obj, nil
 		}
 		return &record[T]{
-			ObjectMeta: metav1.ObjectMeta{
-				Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
-				Labels: map[string]string{label: o.GetLabels()[label]},
-			},
-			value: reduction(o),
+			ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
+			group:      o.GetLabels()[label],
+			value:      reduction(o),
 		}, nil
 	}
 }
 
-func (w *Watch[J, P]) prepare(informer cache.SharedIndexInformer, resource, namespace, label string, reduction cache.TransformFunc) error {
-	add := func(obj any) { w.groups.add(groupOf(obj, label)) }
+func (w *Watch[J, P]) prepare(informer cache.SharedIndexInformer, resource, namespace string, reduction cache.TransformFunc) error {
+	add := func(obj any) { w.groups.add(groupOf(obj)) }
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: add,
 		UpdateFunc: func(before, after any) {
-			if was := groupOf(before, label); was != groupOf(after, label) {
+			if was := groupOf(before); was != groupOf(after) {
 				w.groups.add(was)
 			}
 			add(after)
@@ -133,17 +147,17 @@ func (w *Watch[J, P]) prepare(informer cache.SharedIndexInformer, resource, name
 		}))
 }
 
-// groupOf is the value of the label; a deletion that was missed arrives as a
-// tombstone with the last known object inside.
-func groupOf(obj any, label string) string {
+// groupOf is the group of a record; a deletion that was missed arrives as a
+// tombstone with the last known record inside.
+func groupOf(obj any) string {
 	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = tombstone.Obj
 	}
-	o, ok := obj.(metav1.Object)
+	r, ok := obj.(interface{ inGroup() string })
 	if !ok {
 		return ""
 	}
-	return o.GetLabels()[label]
+	return r.inGroup()
 }
 
 // broken is told of each list or watch that ended with an error. client-go backs
@@ -154,8 +168,19 @@ func (w *Watch[J, P]) broken(ctx context.Context, resource, namespace string, er
 	case apierrors.IsResourceExpired(err), apierrors.IsGone(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		w.log.DebugContext(ctx, "watch ended, starting again", slog.Any("error", err))
 	default:
-		w.log.WarnContext(ctx, "watch failed, backing off", slog.Any("error", fail(err, "list", resource, namespace, "")))
+		w.log.LogAttrs(ctx, w.level(resource, err), "watch failed, backing off", slog.Any("error", fail(err, "list", resource, namespace, "")))
 	}
+}
+
+// level lets a missing right be told once for each resource.
+func (w *Watch[J, P]) level(resource string, err error) slog.Level {
+	if !apierrors.IsForbidden(err) {
+		return slog.LevelWarn
+	}
+	if _, told := w.refused.LoadOrStore(resource, true); told {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // Run follows the cluster until ctx ends. It may be called once.
@@ -165,11 +190,13 @@ func (w *Watch[J, P]) Run(ctx context.Context) error {
 	w.groups.start()
 	var g errgroup.Group
 	g.Go(func() error { <-ctx.Done(); w.groups.shutDown(); return nil })
-	for _, informer := range []cache.SharedIndexInformer{w.jobs, w.pods} {
+	var synced []cache.DoneChecker
+	for _, informer := range slices.Concat(w.jobs, w.pods) {
+		synced = append(synced, informer.HasSyncedChecker())
 		g.Go(func() error { informer.RunWithContext(ctx); return nil })
 	}
 	g.Go(func() error {
-		if cache.WaitFor(ctx, "", w.jobs.HasSyncedChecker(), w.pods.HasSyncedChecker()) {
+		if cache.WaitFor(ctx, "", synced...) {
 			close(w.ready)
 			w.groups.run(ctx)
 		}
@@ -181,7 +208,7 @@ func (w *Watch[J, P]) Run(ctx context.Context) error {
 // verbosity shifts client-go's chatter to slog's debug level.
 const verbosity = 4
 
-// Ready is closed once both copies are complete. No group is handed out before.
+// Ready is closed once the copy is complete. No group is handed out before.
 func (w *Watch[J, P]) Ready() <-chan struct{} { return w.ready }
 
 // Group is the newest copy of a group, in the order of names.
@@ -190,12 +217,24 @@ func (w *Watch[J, P]) Group(group string) ([]J, []P) {
 }
 
 // Len is the number of Jobs and Pods in the copy.
-func (w *Watch[J, P]) Len() (jobs, pods int) {
-	return len(w.jobs.GetIndexer().ListKeys()), len(w.pods.GetIndexer().ListKeys())
+func (w *Watch[J, P]) Len() (jobs, pods int) { return count(w.jobs), count(w.pods) }
+
+func count(informers []cache.SharedIndexInformer) int {
+	n := 0
+	for _, informer := range informers {
+		n += len(informer.GetIndexer().ListKeys())
+	}
+	return n
 }
 
 // Jobs calls f for each Job in the copy until it returns false.
-func (w *Watch[J, P]) Jobs(f func(J) bool) { each(w.jobs.GetIndexer().List(), f) }
+func (w *Watch[J, P]) Jobs(f func(J) bool) {
+	for _, informer := range w.jobs {
+		if !each(informer.GetIndexer().List(), f) {
+			return
+		}
+	}
+}
 
 // Take waits until a group has changed or its time has come, and returns all
 // that are due, up to limit. Each must be given back with Done. The error is
@@ -211,11 +250,12 @@ func (w *Watch[J, P]) Done(group string) { w.groups.done(group) }
 // due earlier already.
 func (w *Watch[J, P]) Again(group string, after time.Duration) { w.groups.again(group, after) }
 
-func members[T any](informer cache.SharedIndexInformer, group string) []T {
-	objects, err := informer.GetIndexer().ByIndex(byGroup, group)
-	if err != nil {
-		// The index exists since NewWatch.
-		return nil
+func members[T any](informers []cache.SharedIndexInformer, group string) []T {
+	var objects []any
+	for _, informer := range informers {
+		// The index exists since NewWatch, so there is no error.
+		found, _ := informer.GetIndexer().ByIndex(byGroup, group)
+		objects = append(objects, found...)
 	}
 	slices.SortFunc(objects, compareNames)
 	var out []T
@@ -223,12 +263,14 @@ func members[T any](informer cache.SharedIndexInformer, group string) []T {
 	return out
 }
 
-func each[T any](objects []any, f func(T) bool) {
+// each reports whether f wanted all.
+func each[T any](objects []any, f func(T) bool) bool {
 	for _, obj := range objects {
 		if r, ok := obj.(*record[T]); ok && !f(r.value) {
-			return
+			return false
 		}
 	}
+	return true
 }
 
 func compareNames(a, b any) int {

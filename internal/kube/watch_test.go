@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
@@ -25,14 +26,15 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
-const label = "run"
+// label and older are the keys that are followed.
+const label, older = "run", "old_run"
 
 // brief is a reduced object.
 type brief struct{ Name, Version string }
 
 func options(log *slog.Logger) kube.WatchOptions[brief, brief] {
 	return kube.WatchOptions[brief, brief]{
-		Namespace: "flows", Label: label, Log: log,
+		Namespace: "flows", Labels: []string{label, older}, Log: log,
 		Job: func(j *batchv1.Job) brief { return brief{j.Name, j.Annotations["v"]} },
 		Pod: func(p *corev1.Pod) brief { return brief{p.Name, p.Annotations["v"]} },
 	}
@@ -53,6 +55,28 @@ type (
 
 func (listsJobs) IsWatchListSemanticsUnSupported() bool { return true }
 func (listsPods) IsWatchListSemanticsUnSupported() bool { return true }
+
+// The fake clientset selects in lists only.
+func (l listsJobs) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	w, err := l.Jobs.Watch(ctx, o)
+	return selected(w, o), err
+}
+
+func (l listsPods) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	w, err := l.Pods.Watch(ctx, o)
+	return selected(w, o), err
+}
+
+func selected(w watch.Interface, o metav1.ListOptions) watch.Interface {
+	selector, err := labels.Parse(o.LabelSelector)
+	if w == nil || err != nil {
+		return w
+	}
+	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
+		object, ok := e.Object.(metav1.Object)
+		return e, !ok || selector.Matches(labels.Set(object.GetLabels()))
+	})
+}
 
 // started runs a Watch over the fake clientset until the test ends.
 func started(t *testing.T, cs *fake.Clientset, log *slog.Logger) *kube.Watch[brief, brief] {
@@ -130,6 +154,40 @@ func TestWatchHandsOutGroupsThatChanged(t *testing.T) {
 		}
 		if jobs, pods := w.Len(); jobs != 2 || pods != 1 {
 			t.Errorf("got %d jobs and %d pods, want 2 and 1", jobs, pods)
+		}
+	})
+}
+
+// An object of an older release is in the copy once, under the newest of the labels
+// that it has.
+func TestWatchFollowsSeveralLabels(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		old, both := meta("old", "", "1"), meta("both", "r2", "1")
+		old.Labels, both.Labels[older] = map[string]string{older: "r1"}, "r9"
+		oldPod := *old.DeepCopy()
+		oldPod.Name = "old-x"
+		cs := fake.NewClientset(&batchv1.Job{ObjectMeta: old}, &batchv1.Job{ObjectMeta: both}, &corev1.Pod{ObjectMeta: oldPod})
+		w := started(t, cs, slog.New(slog.DiscardHandler))
+		<-w.Ready()
+		if diff := cmp.Diff([]string{"r1", "r2"}, due(t, w)); diff != "" {
+			t.Errorf("at the start (-want +got):\n%s", diff)
+		}
+		jobs, pods := w.Group("r1")
+		if diff := cmp.Diff([]brief{{"old", "1"}, {"old-x", "1"}}, append(jobs, pods...)); diff != "" {
+			t.Errorf("group of an old label (-want +got):\n%s", diff)
+		}
+		if jobs, pods := w.Len(); jobs != 2 || pods != 1 {
+			t.Errorf("got %d jobs and %d pods, want 2 and 1", jobs, pods)
+		}
+		var names []string
+		w.Jobs(func(b brief) bool { names = append(names, b.Name); return true })
+		if slices.Sort(names); !slices.Equal(names, []string{"both", "old"}) {
+			t.Errorf("got %q", names)
+		}
+		mustNot(t, cs.BatchV1().Jobs("flows").Delete(t.Context(), "old", metav1.DeleteOptions{}))
+		if diff := cmp.Diff([]string{"r1"}, due(t, w)); diff != "" {
+			t.Errorf("after a delete (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -213,13 +271,13 @@ func TestWatchBacksOffWhenItIsForbidden(t *testing.T) {
 		w := started(t, cs, log)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := refused.Load(); n < 5 || n > 60 {
-			t.Errorf("got %d requests in ten minutes, want a few dozen", n)
+		if n := refused.Load(); n < 5 || n > 100 {
+			t.Errorf("got %d requests for two labels in ten minutes, want a few dozen", n)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if !strings.Contains(text.String(), "level=WARN") || !strings.Contains(text.String(), "grant the verb") {
-			t.Errorf("no warning with the mend in:\n%s", text.String())
+		if strings.Count(text.String(), "level=WARN") != 1 || !strings.Contains(text.String(), "grant the verb") {
+			t.Errorf("not one warning with the mend in:\n%s", text.String())
 		}
 		select {
 		case <-w.Ready():

@@ -21,6 +21,7 @@ type plan struct {
 	failures []job // runs to be failed
 	tells    []job // lines that come without a state
 	deletes  []job
+	pods     []job // Pods to be deleted
 	rechecks []job
 }
 
@@ -45,6 +46,8 @@ func (p *plan) add(c *runCase, actions []jobAction) {
 			p.tells = append(p.tells, item)
 		case a.Kind == DeleteJob:
 			p.deletes = append(p.deletes, item)
+		case a.Kind == DeletePod:
+			p.pods = append(p.pods, item)
 		case a.Kind == Recheck:
 			p.rechecks = append(p.rechecks, item)
 		}
@@ -57,6 +60,7 @@ func (r *Reaper) act(ctx context.Context, p *plan) {
 	r.tell(ctx, p.tells)
 	r.fail(ctx, p.failures)
 	r.deleteAll(ctx, p.deletes)
+	r.deletePods(ctx, p.pods)
 	for _, a := range p.rechecks {
 		r.again(a.runCase, a.After)
 	}
@@ -115,7 +119,7 @@ func (r *Reaper) repeat(rep *report) []job {
 			}
 		case Recheck:
 			r.again(rep.runCase, a.After)
-		case Ask, DeleteJob:
+		case Ask, DeleteJob, DeletePod:
 		}
 	}
 	if !failing {
@@ -184,6 +188,60 @@ func (r *Reaper) tell(ctx context.Context, items []job) {
 
 // deleteAll deletes Jobs, each exactly as it was looked at.
 func (r *Reaper) deleteAll(ctx context.Context, items []job) {
+	errs := each(ctx, items, func(ctx context.Context, item job) error {
+		j := item.facts.job
+		return r.cluster.Delete(ctx, j.Namespace, j.Name, j.UID, j.ResourceVersion)
+	})
+	for i, item := range items {
+		if errs[i] != nil {
+			r.keepOn(ctx, item.runCase, "delete jobs", "finished jobs stay", fmt.Errorf("delete job %q: %w", item.facts.job.Name, errs[i]))
+			continue
+		}
+		item.memory.deleted, item.memory.undeleted = len(item.jobs) == 1, 0
+		attrs := []slog.Attr{
+			slog.String("flow_run_id", string(item.id)), slog.String("job", item.facts.job.Name),
+			slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)),
+		}
+		if item.facts.job.Finished() {
+			r.log.LogAttrs(ctx, slog.LevelInfo, "finished job deleted", attrs...)
+		} else {
+			r.log.LogAttrs(ctx, slog.LevelInfo, "job of an ended flow run deleted", attrs...)
+		}
+	}
+}
+
+// deletePods deletes Pods. Our own Role does not need the right to: only the
+// Python agents left such Pods.
+func (r *Reaper) deletePods(ctx context.Context, items []job) {
+	errs := each(ctx, items, func(ctx context.Context, item job) error {
+		return r.cluster.DeletePod(ctx, item.Pod.Namespace, item.Pod.Name, item.Pod.UID)
+	})
+	for i, item := range items {
+		if errs[i] != nil {
+			r.keepOn(ctx, item.runCase, "delete pods", "pods that outlived their job stay", fmt.Errorf("delete pod %q: %w", item.Pod.Name, errs[i]))
+			continue
+		}
+		item.memory.undeleted = 0
+		r.log.InfoContext(ctx, "pod without a job deleted", slog.String("flow_run_id", string(item.id)), slog.String("pod", item.Pod.Name))
+	}
+}
+
+// keepOn tries a deletion again: soon at first, rarely where the right is missing.
+func (r *Reaper) keepOn(ctx context.Context, c *runCase, right, effect string, err error) {
+	if r.lacks(ctx, right, effect, err) {
+		r.again(c, keepRecheck)
+		return
+	}
+	after := backOff(c.memory.undeleted)
+	c.memory.undeleted++
+	r.log.WarnContext(ctx, "not deleted, trying again", slog.String("flow_run_id", string(c.id)),
+		slog.Int("attempt", c.memory.undeleted), slog.Duration("after", after), slog.Any("error", err))
+	r.again(c, after)
+}
+
+// each does something for several items at once, each within the bound of a
+// request. The errors are in the order of the items.
+func each(ctx context.Context, items []job, do func(context.Context, job) error) []error {
 	errs := make([]error, len(items))
 	var g errgroup.Group
 	g.SetLimit(parallel)
@@ -191,19 +249,10 @@ func (r *Reaper) deleteAll(ctx context.Context, items []job) {
 		g.Go(func() error {
 			limited, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			j := item.facts.job
-			errs[i] = r.cluster.Delete(limited, j.Namespace, j.Name, j.UID, j.ResourceVersion)
+			errs[i] = do(limited, item)
 			return nil
 		})
 	}
 	_ = g.Wait() // each error has its own place
-	for i, item := range items {
-		if errs[i] != nil {
-			r.retry(ctx, item.runCase, fmt.Errorf("delete job %q: %w", item.facts.job.Name, errs[i]))
-			continue
-		}
-		item.memory.deleted = len(item.jobs) == 1
-		r.log.InfoContext(ctx, "finished job deleted", slog.String("flow_run_id", string(item.id)),
-			slog.String("job", item.facts.job.Name), slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)))
-	}
+	return errs
 }

@@ -30,20 +30,25 @@ type Policy struct {
 	// Settle is how long after a write its effect is looked at; see "Delivery" in
 	// ARCHITECTURE.md.
 	Settle time.Duration
+	// Standby is how long a process that starts no runs leaves each report to those
+	// that do. It tells of endings only: of mere trouble nothing is left by which it
+	// could see that another told it.
+	Standby time.Duration
 }
 
 const (
 	// podWait is how long a Job may be without a Pod, and a Pod without a running
 	// container, before the events are read for the reason.
 	podWait = 5 * time.Second
-	// keepRecheck is how often a finished Job that is kept for its unfinished run
-	// is looked at: nothing in the cluster tells when the run ends.
+	// keepRecheck is how often a finished Job that is kept for its unfinished run,
+	// or one that runs, is looked at: nothing in the cluster tells when the run ends.
 	keepRecheck = 5 * time.Minute
 	// doubt is the time between two looks before something is believed that is
 	// not there: a run that Prefect does not know, a Job that is gone.
 	doubt = 30 * time.Second
 	// others is how long a replica that does not hold the claim leaves a report to
-	// the one that does, and spread is added to it by run and replica.
+	// the one that does, and spread is added to it by run and replica, also where
+	// nobody holds a claim: then a Python agent started the run.
 	others, spread = 2 * time.Second, 2 * time.Second
 	// slack is added to an age, since clocks are compared in whole seconds.
 	slack = time.Second
@@ -86,13 +91,15 @@ func (r run) final() bool {
 	return r.knowledge == known && state.IsFinished()
 }
 
-// failedByUs reports whether the run's final state is a verdict. Without history
-// any Failed must do.
-func (r run) failedByUs() bool {
-	if r.folded {
-		return r.final() && r.standing.Counting.State.Mark.Kind == flowrun.Verdict
+// attempts is how often the run was scheduled, as far as the history goes back.
+func (r run) attempts() int {
+	n := 0
+	for _, row := range r.snapshot.History {
+		if row.State.Mark.Kind == flowrun.Foreign && row.State.Type == flowrun.Scheduled {
+			n++
+		}
 	}
-	return r.final() && r.snapshot.State.Type == flowrun.Failed
+	return n
 }
 
 // facts are everything a decision about one Job rests on.
@@ -107,11 +114,14 @@ type facts struct {
 	busy bool
 	// started says that a Pod of this Job ever started, occupied that one lives.
 	started, occupied bool
-	run               run
+	// orphans says that the Job is gone and these are Pods that outlived it.
+	orphans bool
+	run     run
 	// watched is how long this process has known the verdict, doubted how long it
-	// has found the run unknown or the Job gone.
-	watched, doubted time.Duration
-	now              time.Time
+	// has found the run unknown or the Job gone, same how long it has found the
+	// run in the state that it is in.
+	watched, doubted, same time.Duration
+	now                    time.Time
 }
 
 // ActionKind is what is to be done about a Job.
@@ -119,15 +129,16 @@ type ActionKind uint8
 
 // Ask: read the run from Prefect and decide again. ReportLog: write a line to the
 // run's log. SetState: fail the run, or put the counting state back. DeleteJob.
-// Recheck: look again after a while.
+// DeletePod: delete a Pod whose Job is gone. Recheck: look again after a while.
 //
-// Stopping a live Job (parallelism 0) will be one more: a Job whose run was
-// cancelled, or superseded by a newer attempt, is not stopped yet.
+// Stopping a live Job (parallelism 0) will be one more: a Job that a newer attempt
+// superseded is not stopped yet.
 const (
 	Ask ActionKind = iota
 	ReportLog
 	SetState
 	DeleteJob
+	DeletePod
 	Recheck
 )
 
@@ -143,13 +154,16 @@ type Action struct {
 	Full  bool
 	// Write belongs to SetState.
 	Write flowrun.Write
+	// Pod belongs to DeletePod.
+	Pod diagnose.Pod
 }
 
 // decide says what is to be done about one Job. It never touches a Job of
-// another program, never deletes a Job that may still run, and never writes over
-// a final state. In doubt it waits.
+// another program, never deletes a Job that may still run unless its run was
+// cancelled, and never writes over a final state. In doubt it waits. Jobs of Python agents are reported like ours,
+// and deleted if their name says, beside their labels, whose they are.
 func decide(f facts, p Policy) []Action {
-	if !f.job.Managed || f.job.RunID != f.id {
+	if !mine(f.job) || f.job.RunID != f.id {
 		return nil
 	}
 	if back, ok := f.putBack(p); ok {
@@ -161,6 +175,9 @@ func decide(f facts, p Policy) []Action {
 	}
 	return actions
 }
+
+// mine reports whether a Job is ours or a Python agent's.
+func mine(j diagnose.Job) bool { return j.Managed || j.Python }
 
 // report tells the run's owner of an ending or of trouble.
 func (f facts) report(p Policy) []Action {
@@ -176,10 +193,12 @@ func (f facts) report(p Policy) []Action {
 		return []Action{{Kind: Ask}}
 	case f.run.knowledge == unknown, f.run.final(), !f.speaks(p), f.busy:
 		return nil
+	case !fatal && p.Standby > 0:
+		return f.nextPatience(p)
 	case !fatal:
 		return append([]Action{{Kind: ReportLog, Cause: f.verdict.Reason, Level: flowrun.LevelWarning}}, f.nextPatience(p)...)
 	}
-	if wait := f.leave(p); wait > 0 {
+	if wait := max(f.leave(p), f.uncertain()); wait > 0 {
 		return []Action{{Kind: Recheck, After: wait}}
 	}
 	return f.fail(p)
@@ -245,15 +264,31 @@ func (f facts) nextPatience(p Policy) []Action {
 }
 
 // leave is how long this replica leaves the report to the one that holds the
-// claim. It saves effort only: who comes second finds the run final.
+// claim, or to the one whose turn comes first. It saves effort and lines in the
+// log only: who comes second finds the run final.
 func (f facts) leave(p Policy) time.Duration {
 	last := f.run.standing.Last()
-	if last == nil || last.State.Mark.Agent == p.Agent {
+	if last != nil && last.State.Mark.Agent == p.Agent {
 		return 0
 	}
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(p.Agent + "\x00" + string(f.id)))
-	return max(0, others+time.Duration(sum.Sum32())%spread-f.watched)
+	wait := p.Standby + time.Duration(sum.Sum32())%spread
+	if last != nil {
+		wait += others
+	}
+	return max(0, wait-f.watched)
+}
+
+// uncertain is how long the Job of a Python agent must go on to be the newest one
+// of its run. Nothing on it says which attempt it is: that agent writes Submitted
+// first and makes the Job a moment later, so the Job of the attempt before would be
+// taken for it. A run that was scheduled once has no such Job.
+func (f facts) uncertain() time.Duration {
+	if !f.job.Python || f.run.folded && f.run.attempts() == 1 {
+		return 0
+	}
+	return max(0, doubt-f.same)
 }
 
 // speaks reports whether the Job's ending is the ending of the run: it belongs to
@@ -262,6 +297,9 @@ func (f facts) speaks(p Policy) bool {
 	_, state := f.run.counting()
 	if !f.newest || !active(state) {
 		return false
+	}
+	if f.job.Python {
+		return f.run.standing.Holder == nil
 	}
 	if !f.run.folded {
 		// The claim is the row right behind the one that was claimed.
@@ -323,52 +361,8 @@ func coveredHere(s flowrun.Snapshot, place string) bool {
 	return false
 }
 
-// remove deletes a Job that has served its time.
-func (f facts) remove(p Policy) []Action {
-	if !p.DeleteFinished || f.job.Deleting || f.occupied && f.started {
-		return nil
-	}
-	hopeless := f.verdict.Kind == diagnose.Stuck && !f.started && !f.job.Finished()
-	if !hopeless && (!f.job.Finished() || f.occupied) {
-		return nil
-	}
-	if age := f.now.Sub(f.job.Created); age < flowrun.Retention+slack {
-		return []Action{{Kind: Recheck, After: flowrun.Retention + slack - age}}
-	}
-	if f.run.knowledge == unasked {
-		if hopeless {
-			// report asks once the time has come.
-			return nil
-		}
-		return []Action{{Kind: Ask}}
-	}
-	return f.removeOld(hopeless)
-}
-
-func (f facts) removeOld(hopeless bool) []Action {
-	switch {
-	case hopeless:
-		if f.run.failedByUs() || f.superseded() {
-			return []Action{{Kind: DeleteJob}}
-		}
-		return nil
-	case f.run.knowledge == unknown && f.doubted < doubt:
-		return []Action{{Kind: Recheck, After: doubt - f.doubted}}
-	case f.run.knowledge == known && f.newest && !f.run.final():
-		return []Action{{Kind: Recheck, After: keepRecheck}}
-	}
-	return []Action{{Kind: DeleteJob}}
-}
-
-// superseded reports whether the run waits to be started anew: a Job that can
-// never start must not keep it waiting.
-func (f facts) superseded() bool {
-	_, state := f.run.counting()
-	return f.run.knowledge == known && f.run.folded && state == flowrun.Scheduled && f.job.Attempt != flowrun.Attempt(f.run.standing.Scheduled)
-}
-
-// gone says what is to be done about a run of which neither a Job nor a living
-// Pod is left. One that nobody started yet is adopted elsewhere; one that was
+// gone says what is to be done about a run of which neither a Job nor a Pod that
+// tells more is left. One that nobody started yet is adopted elsewhere; one that was
 // running has lost its Job.
 func gone(f facts, p Policy) []Action {
 	if f.run.knowledge == unasked {
@@ -378,14 +372,29 @@ func gone(f facts, p Policy) []Action {
 		return []Action{back}
 	}
 	_, state := f.run.counting()
-	last := f.run.standing.Last()
-	if f.run.knowledge != known || state == flowrun.Submitted || !active(state) || last == nil || last.State.Mark.Place != p.Place {
+	if f.run.knowledge != known || state == flowrun.Submitted || !active(state) || !f.lost(p) {
 		return nil
 	}
 	if f.doubted < doubt {
 		return []Action{{Kind: Recheck, After: doubt - f.doubted}}
 	}
-	f.job.Name = cmp.Or(f.job.Name, last.State.Mark.Job)
+	f.watched = f.doubted - doubt
+	if wait := f.leave(p); wait > 0 {
+		return []Action{{Kind: Recheck, After: wait}}
+	}
+	if last := f.run.standing.Last(); last != nil {
+		f.job.Name = cmp.Or(f.job.Name, last.State.Mark.Job)
+	}
 	f.job.Namespace = cmp.Or(f.job.Namespace, p.Namespace)
 	return f.fail(p)
+}
+
+// lost reports whether the Job that is missing was one of this place: our claim
+// names it, or it was seen here while it was a Python agent's.
+func (f facts) lost(p Policy) bool {
+	last := f.run.standing.Last()
+	if f.job.Python && f.run.standing.Holder == nil {
+		return true
+	}
+	return last != nil && last.State.Mark.Place == p.Place
 }

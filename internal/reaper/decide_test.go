@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
 
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
@@ -92,6 +93,9 @@ func TestDecide(t *testing.T) {
 			f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: reason, Patience: patience, Since: noon.Add(-since)}
 		}
 	}
+	alive := func(f *facts) {
+		f.occupied, f.job.Ended, f.verdict = true, diagnose.Condition{}, diagnose.Verdict{Kind: diagnose.Running}
+	}
 	running := foreign(5, flowrun.Running)
 	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), running)
 	report := []ActionKind{ReportLog, SetState}
@@ -150,8 +154,15 @@ func TestDecide(t *testing.T) {
 		"stuck for longer than that":         {failedJob(claimed(), stuck("QuotaExceeded", 15, 30*time.Minute)), report},
 		"stuck and failed by us":             {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
 		"stuck and failed by us, young":      {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), young), []ActionKind{Recheck}},
-		"stuck and cancelled is not stopped": {failedJob(claimed(foreign(5, flowrun.Cancelled)), stuck("ErrImagePull", 1, time.Hour)), nil},
-		"stuck, failed, but a container ran": {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started = true }), nil},
+		"stuck and cancelled":                {failedJob(claimed(foreign(5, flowrun.Cancelled)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
+		"stuck, failed, but a container ran": {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started = true }), []ActionKind{Recheck}},
+		"running, looked at now and then":    {failedJob(claimed(running), alive), []ActionKind{Recheck}},
+		"running, not asked":                 {failedJob(run{}, alive), []ActionKind{Ask}},
+		"running, young":                     {failedJob(run{}, alive, young), []ActionKind{Recheck}},
+		"running, cancelled a moment ago":    {failedJob(claimed(running, foreign(6, flowrun.Cancelled)), alive, func(f *facts) { f.same = time.Second }), []ActionKind{Recheck}},
+		"running, cancelled long ago":        {failedJob(claimed(running, foreign(6, flowrun.Cancelled)), alive, func(f *facts) { f.same = time.Hour }), []ActionKind{DeleteJob}},
+		"running, its run is unknown":        {failedJob(run{knowledge: unknown}, alive, func(f *facts) { f.same = time.Hour }), []ActionKind{Recheck}},
+		"running, finished by itself":        {failedJob(claimed(running, foreign(6, flowrun.Success)), alive, func(f *facts) { f.same = time.Hour }), []ActionKind{Recheck}},
 		"still running": {failedJob(run{}, func(f *facts) {
 			f.verdict, f.job.Ended = diagnose.Verdict{Kind: diagnose.Running}, diagnose.Condition{}
 		}), nil},
@@ -264,9 +275,9 @@ func anyFacts(t *rapid.T) facts {
 	}
 	return facts{
 		id: someRun, newest: yes("newest"), busy: yes("busy"), started: yes("started"), occupied: yes("occupied"),
-		run: anyRun(t), now: noon, watched: span("watched"), doubted: span("doubted"),
+		run: anyRun(t), now: noon, watched: span("watched"), doubted: span("doubted"), same: span("same"),
 		job: diagnose.Job{
-			Name: "j", RunID: rapid.SampledFrom([]flowrun.ID{someRun, "other"}).Draw(t, "run"), Managed: yes("managed"), Deleting: yes("deleting"),
+			Name: rapid.SampledFrom([]string{"j", "prefect-job-j"}).Draw(t, "name"), Python: yes("python"), RunID: rapid.SampledFrom([]flowrun.ID{someRun, "other"}).Draw(t, "run"), Managed: yes("managed"), Deleting: yes("deleting"),
 			Attempt: rapid.SampledFrom([]string{"", "v0", "v3", "none", "0d5f"}).Draw(t, "attempt"), Created: noon.Add(-span("age")),
 			Ended: diagnose.Condition{Type: rapid.SampledFrom([]string{"", "Complete", "Failed"}).Draw(t, "ended")},
 		},
@@ -295,6 +306,8 @@ func TestDecideIsSafe(t *testing.T) {
 				if f.run.knowledge != unasked {
 					t.Fatal("asks what it knows")
 				}
+			case DeletePod:
+				t.Fatal("deletes a Pod that has a Job")
 			case ReportLog:
 			}
 		}
@@ -304,15 +317,17 @@ func TestDecideIsSafe(t *testing.T) {
 func checkDelete(t *rapid.T, f facts) {
 	_, state := f.run.counting()
 	switch {
-	case !f.job.Managed || f.job.RunID != f.id:
+	case f.job.RunID != f.id, !f.job.Managed && (!f.job.Python || f.job.Name != "prefect-job-j"):
 		t.Fatal("deletes a foreign Job")
 	case noon.Sub(f.job.Created) < flowrun.Retention:
 		t.Fatal("deletes a young Job")
-	case !f.job.Finished() && (f.started || state != flowrun.Failed):
+	case f.occupied && f.started && state == flowrun.Cancelled && f.same >= testPolicy().Grace && !f.job.Finished():
+		return // cancelled, and does not obey
+	case !f.job.Finished() && (f.started || !state.IsFinished() && state != flowrun.Scheduled):
 		t.Fatal("deletes an unfinished Job that may matter")
 	case f.occupied && f.started:
 		t.Fatal("deletes a Job with a live Pod")
-	case f.run.knowledge == known && f.newest && !state.IsFinished():
+	case f.run.knowledge == known && f.newest && f.job.Finished() && !state.IsFinished():
 		t.Fatal("deletes the newest Job of a run that is not final")
 	case f.run.knowledge == unasked:
 		t.Fatal("deletes without having asked")
@@ -338,5 +353,115 @@ func checkWrite(t *rapid.T, f facts, w flowrun.Write) {
 		}
 	case flowrun.Foreign, flowrun.Claim:
 		t.Fatalf("writes a %v", w.Mark.Kind)
+	}
+}
+
+// pythonJob are the facts of a failed Job that a Python agent made.
+func pythonJob(r run, mods ...func(*facts)) facts {
+	return failedJob(r, append([]func(*facts){func(f *facts) {
+		f.job.Managed, f.job.Python, f.job.Attempt, f.job.Name = false, true, "", "prefect-job-j"
+	}}, mods...)...)
+}
+
+func TestDecideOnJobsOfPythonAgents(t *testing.T) {
+	t.Parallel()
+	scheduled, submitted, running := foreign(1, flowrun.Scheduled), foreign(2, flowrun.Submitted), foreign(3, flowrun.Running)
+	rerun := history(scheduled, submitted, running, foreign(4, flowrun.Failed), foreign(5, flowrun.Scheduled), foreign(6, flowrun.Submitted))
+	named := func(name string) func(*facts) { return func(f *facts) { f.job.Name = name } }
+	same := func(d time.Duration) func(*facts) { return func(f *facts) { f.same = d } }
+	report := []ActionKind{ReportLog, SetState}
+	for name, tt := range map[string]struct {
+		facts facts
+		want  []ActionKind
+	}{
+		"not asked yet":                      {pythonJob(run{}), []ActionKind{Ask}},
+		"submitted":                          {pythonJob(history(scheduled, submitted)), report},
+		"running":                            {pythonJob(history(scheduled, submitted, running)), report},
+		"running, its name by a template":    {pythonJob(history(scheduled, submitted, running), named("etl-j")), report},
+		"finished":                           {pythonJob(history(scheduled, submitted, running, foreign(4, flowrun.Success))), []ActionKind{DeleteJob}},
+		"finished, its name by a template":   {pythonJob(history(scheduled, submitted, running, foreign(4, flowrun.Success)), named("etl-j")), nil},
+		"finished, young":                    {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Success)), func(f *facts) { f.job.Created = noon }), []ActionKind{Recheck}},
+		"the turn of another replica":        {pythonJob(history(scheduled, submitted), func(f *facts) { f.watched, f.job.Created = 0, noon }), []ActionKind{Recheck, Recheck}},
+		"a rerun, its Job may be on its way": {pythonJob(rerun, same(time.Second)), []ActionKind{Recheck, Recheck}},
+		"a rerun, and no Job came":           {pythonJob(rerun, same(time.Minute)), report},
+		"no history, first look":             {pythonJob(shown(3, flowrun.Running), same(time.Second)), []ActionKind{Recheck, Recheck}},
+		"no history, second look":            {pythonJob(shown(3, flowrun.Running), same(time.Minute)), report},
+		"a claim of ours took over":          {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Scheduled), claim(4, "me", "here", "k"))), []ActionKind{Recheck}},
+		"a Python agent took over from us":   {pythonJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Submitted)), same(time.Minute)), report},
+		"a newer Job took over":              {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
+		"a pod lives":                        {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.busy, f.occupied = true, true }), nil},
+		"cancelled before it started": {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Cancelled)), func(f *facts) {
+			f.started, f.occupied, f.job.Ended = false, true, diagnose.Condition{}
+			f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: "ErrImagePull", Patience: 1, Since: noon.Add(-time.Hour)}
+		}), []ActionKind{DeleteJob}},
+		"of nobody we know": {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.job.Python = false }), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, testPolicy()))); diff != "" {
+				t.Errorf("actions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Who starts no runs leaves reports to those who do, and says nothing of trouble
+// that it cannot know to be told.
+func TestStandbyComesSecond(t *testing.T) {
+	t.Parallel()
+	second := testPolicy()
+	second.Agent, second.Standby = "second", 4*time.Second
+	stuck := func(f *facts) {
+		f.started, f.occupied, f.job.Ended = false, true, diagnose.Condition{}
+		f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: "Unschedulable", Since: noon.Add(-time.Hour)}
+	}
+	for name, tt := range map[string]struct {
+		facts facts
+		want  []ActionKind
+	}{
+		"a moment after the end": {failedJob(claimed(), func(f *facts) { f.watched, f.job.Created = 4*time.Second, noon }), []ActionKind{Recheck, Recheck}},
+		"nobody reported":        {failedJob(claimed(), func(f *facts) { f.watched = 8 * time.Second }), []ActionKind{ReportLog, SetState}},
+		"trouble":                {failedJob(claimed(), stuck), nil},
+	} {
+		if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, second))); diff != "" {
+			t.Errorf("%s: actions (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestClearDeletesOnlyWhatIsOver(t *testing.T) {
+	t.Parallel()
+	success, running := history(foreign(1, flowrun.Scheduled), foreign(2, flowrun.Success)), history(foreign(1, flowrun.Scheduled), foreign(2, flowrun.Running))
+	pod := func(name string, phase corev1.PodPhase, age time.Duration) diagnose.Pod {
+		return diagnose.Pod{Name: name, Phase: phase, Created: noon.Add(-age), Python: true}
+	}
+	const named = "prefect-job-1-x"
+	for name, tt := range map[string]struct {
+		run  run
+		pods []diagnose.Pod
+		want []ActionKind
+	}{
+		"ended well":                   {run{}, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, []ActionKind{DeletePod}},
+		"ended well, young":            {run{}, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Minute)}, []ActionKind{Recheck}},
+		"runs":                         {success, []diagnose.Pod{pod(named, corev1.PodRunning, time.Hour)}, nil},
+		"waits":                        {success, []diagnose.Pod{pod(named, corev1.PodPending, time.Hour)}, nil},
+		"on a lost node":               {success, []diagnose.Pod{pod(named, corev1.PodUnknown, time.Hour)}, nil},
+		"named by a template":          {success, []diagnose.Pod{pod("etl-1-x", corev1.PodSucceeded, time.Hour)}, nil},
+		"failed, not asked":            {run{}, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{Ask}},
+		"failed, not told yet":         {running, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{Recheck}},
+		"failed, its run over":         {success, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{DeletePod}},
+		"failed, its run unknown":      {run{knowledge: unknown}, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{Recheck}},
+		"failed before the newest one": {running, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour), pod(named, corev1.PodFailed, 2*time.Hour)}, []ActionKind{DeletePod, DeletePod}},
+	} {
+		f := facts{id: someRun, orphans: true, run: tt.run, now: noon}
+		if diff := cmp.Diff(tt.want, kinds(f.clear(tt.pods, testPolicy()))); diff != "" {
+			t.Errorf("%s: actions (-want +got):\n%s", name, diff)
+		}
+	}
+	p := testPolicy()
+	p.DeleteFinished = false
+	f := facts{id: someRun, run: success, now: noon}
+	if got := f.clear([]diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, p); len(got) != 0 {
+		t.Errorf("got %v where deletion is switched off", kinds(got))
 	}
 }

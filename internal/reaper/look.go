@@ -30,11 +30,23 @@ type memory struct {
 	// lost counts writes that came to nothing, notBefore keeps the next one back.
 	lost      int
 	notBefore time.Time
-	// misses counts requests that failed in a row.
-	misses int
+	// misses counts reads that failed in a row, undeleted deletions.
+	misses, undeleted int
 	// deleted says that we deleted the run's last Job ourselves, succeeded that its
 	// newest Job ended well: neither is missed when it is gone.
 	deleted, succeeded bool
+	// python is the newest Job of a Python agent that was seen unfinished.
+	python diagnose.Job
+	// state is what the run was first read in, together with its newest Job, and
+	// when.
+	state asRead
+}
+
+// asRead is a state of a run, by its version, while a Job was its newest.
+type asRead struct {
+	version int
+	job     string
+	since   time.Time
 }
 
 type seen struct {
@@ -95,7 +107,7 @@ func (r *Reaper) open(group string, now time.Time) (*runCase, bool) {
 		return nil, false
 	}
 	c := &runCase{id: id, now: now}
-	c.jobs, c.pods = r.watch.Group(group)
+	c.take(r.watch.Group(group))
 	m, ok := r.runs[id]
 	if !ok {
 		m = &memory{told: map[string]bool{}, stuck: map[string]seen{}}
@@ -103,6 +115,13 @@ func (r *Reaper) open(group string, now time.Time) (*runCase, bool) {
 	}
 	c.memory = m
 	return c, true
+}
+
+// take keeps what belongs to the run: the labels of 0.11.0 are common words, which
+// other programs put on objects of theirs.
+func (c *runCase) take(jobs []diagnose.Job, pods []diagnose.Pod) {
+	c.jobs = slices.DeleteFunc(jobs, func(j diagnose.Job) bool { return j.RunID != c.id })
+	c.pods = slices.DeleteFunc(pods, func(p diagnose.Pod) bool { return p.RunID != c.id })
 }
 
 // valid reports whether the text is a UUID. Anybody may set the label; one value
@@ -122,11 +141,11 @@ func valid(id flowrun.ID) bool {
 	return true
 }
 
-// waits reports whether a Job of ours waits for longer than is usual.
+// waits reports whether a Job waits for longer than is usual.
 func (c *runCase) waits() bool {
 	for _, job := range c.jobs {
 		v := c.verdict(job, nil)
-		if job.Managed && v.Unexplained() && c.now.Sub(job.Created) >= podWait {
+		if mine(job) && v.Unexplained() && c.now.Sub(job.Created) >= podWait {
 			return true
 		}
 	}
@@ -139,8 +158,11 @@ func (r *Reaper) explain(ctx context.Context, waiting []*runCase) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		events, err := r.witness.Warnings(ctx, r.policy.Namespace)
+		r.warned.at = time.Now()
 		if err != nil {
-			r.log.WarnContext(ctx, "events not read, so jobs without a pod stay unexplained", slog.Any("error", err))
+			if !r.lacks(ctx, "list events", "jobs without a pod stay unexplained", err) {
+				r.log.WarnContext(ctx, "events not read, so jobs without a pod stay unexplained", slog.Any("error", err))
+			}
 			return
 		}
 		r.warned = warnings{at: time.Now(), byUID: map[string][]diagnose.Event{}}
@@ -164,17 +186,30 @@ type warnings struct {
 // observe notes what is seen for the first time.
 func (c *runCase) observe() {
 	for _, job := range c.jobs {
-		v := c.verdict(job, c.eventsOf(job))
-		before, ok := c.memory.stuck[job.UID]
-		if !ok || before.kind != v.Kind || v.Kind == diagnose.Stuck && class(before.reason) != class(v.Reason) {
-			c.memory.stuck[job.UID] = seen{kind: v.Kind, reason: v.Reason, since: c.now}
-		}
+		c.memory.see(job.UID, c.verdict(job, c.eventsOf(job)), c.now)
 	}
-	if newest := c.newest(); newest.UID != "" {
+	newest := c.newest()
+	if orphans := c.orphans(); newest.UID == "" && len(orphans) > 0 {
+		c.memory.see("", c.orphaned(orphans), c.now)
+	}
+	if newest.UID != "" {
 		c.memory.succeeded = c.memory.stuck[newest.UID].kind == diagnose.Succeeded
+		c.memory.python = diagnose.Job{}
+		if newest.Python && !newest.Finished() && !newest.Deleting {
+			c.memory.python = newest
+		}
 	}
 	if len(c.jobs) > 0 || c.alive("") {
 		c.memory.deleted = false
+	}
+}
+
+// see notes the verdict on a Job unless it is the one that was seen before. The
+// Pods of a Job that is gone have no UID of theirs.
+func (m *memory) see(uid string, v diagnose.Verdict, now time.Time) {
+	before, ok := m.stuck[uid]
+	if !ok || before.kind != v.Kind || v.Kind == diagnose.Stuck && class(before.reason) != class(v.Reason) {
+		m.stuck[uid] = seen{kind: v.Kind, reason: v.Reason, since: now}
 	}
 }
 
@@ -213,12 +248,23 @@ func (c *runCase) alive(except string) bool {
 	})
 }
 
-// newest is the newest Job of ours. A Job whose attempt is the UID of another one
+// orphans are the Pods, newest first, whose Job is gone and which nothing owns.
+func (c *runCase) orphans() []diagnose.Pod {
+	pods := slices.DeleteFunc(slices.Clone(c.pods), func(p diagnose.Pod) bool { return p.Owned || !p.Managed && !p.Python })
+	slices.SortStableFunc(pods, func(a, b diagnose.Pod) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Name, b.Name)) })
+	return pods
+}
+
+func (c *runCase) orphaned(orphans []diagnose.Pod) diagnose.Verdict {
+	return diagnose.Diagnose(diagnose.Facts{Pods: orphans, Seen: c.memory.stuck[""].since, Now: c.now})
+}
+
+// newest is the newest Job of ours or a Python agent's. A Job whose attempt is the UID of another one
 // is newer than that, whatever the clock says.
 func (c *runCase) newest() diagnose.Job {
 	var newest diagnose.Job
 	for _, job := range c.jobs {
-		if job.Managed && (newest.UID == "" || compareAge(job, newest) > 0) {
+		if mine(job) && (newest.UID == "" || compareAge(job, newest) > 0) {
 			newest = job
 		}
 	}
@@ -238,17 +284,39 @@ func compareAge(a, b diagnose.Job) int {
 // decide collects what is to be done about each Job of the run.
 func (r *Reaper) decide(c *runCase) []jobAction {
 	newest := c.newest()
+	orphans := c.orphans()
+	if newest.UID == "" && len(orphans) > 0 {
+		return r.decideOrphans(c, orphans)
+	}
 	if newest.UID == "" {
 		return r.decideGone(c)
 	}
-	var all []jobAction
+	all := actionsOf(facts{id: c.id, now: c.now}, func(f facts) []Action { return f.clear(orphans, r.policy) })
 	for _, job := range c.jobs {
-		f := c.factsOf(job, newest)
-		for _, a := range decide(f, r.policy) {
-			all = append(all, jobAction{Action: a, facts: f})
-		}
+		all = append(all, actionsOf(c.factsOf(job, newest), func(f facts) []Action { return decide(f, r.policy) })...)
 	}
 	return all
+}
+
+func actionsOf(f facts, decision func(facts) []Action) []jobAction {
+	actions := decision(f)
+	all := make([]jobAction, 0, len(actions))
+	for _, a := range actions {
+		all = append(all, jobAction{Action: a, facts: f})
+	}
+	return all
+}
+
+// decideOrphans is decide for Pods that outlived their Job. They are reported as
+// a Job of a Python agent is: nothing says which attempt they were.
+func (r *Reaper) decideOrphans(c *runCase, orphans []diagnose.Pod) []jobAction {
+	f := facts{
+		id: c.id, verdict: c.orphaned(orphans), newest: true, orphans: true, run: c.run, now: c.now,
+		job:  diagnose.Job{Namespace: r.policy.Namespace, Name: orphans[0].Name, RunID: c.id, Python: true, Created: orphans[0].Created},
+		busy: slices.ContainsFunc(c.pods, func(p diagnose.Pod) bool { return p.Live() && p.Started() }),
+	}
+	f.recall(c)
+	return actionsOf(f, func(f facts) []Action { return append(decide(f, r.policy), f.clear(orphans, r.policy)...) })
 }
 
 func (c *runCase) factsOf(job, newest diagnose.Job) facts {
@@ -258,18 +326,29 @@ func (c *runCase) factsOf(job, newest diagnose.Job) facts {
 		started: slices.ContainsFunc(pods, diagnose.Pod.Started), occupied: slices.ContainsFunc(pods, diagnose.Pod.Live),
 		run: c.run, now: c.now,
 	}
-	if s := c.memory.stuck[job.UID]; !s.since.IsZero() {
+	f.recall(c)
+	return f
+}
+
+// recall adds how long things have been as they are.
+func (f *facts) recall(c *runCase) {
+	if s := c.memory.stuck[f.job.UID]; !s.since.IsZero() {
 		f.watched = c.now.Sub(s.since)
 	}
 	f.doubted = c.doubted(c.run.knowledge == unknown)
-	return f
+	if version, _ := f.run.counting(); f.newest && f.run.knowledge == known {
+		if m := &c.memory.state; m.since.IsZero() || m.version != version || m.job != f.job.UID {
+			*m = asRead{version: version, job: f.job.UID, since: c.now}
+		}
+		f.same = c.now.Sub(c.memory.state.since)
+	}
 }
 
 // doubted is how long something has been missing.
 func (c *runCase) doubted(missing bool) time.Duration {
 	switch {
 	case !missing:
-		if c.run.knowledge == known && len(c.jobs) > 0 {
+		if c.run.knowledge == known && len(c.jobs)+len(c.orphans()) > 0 {
 			c.memory.missing = time.Time{}
 		}
 		return 0
@@ -279,15 +358,13 @@ func (c *runCase) doubted(missing bool) time.Duration {
 	return c.now.Sub(c.memory.missing)
 }
 
-// decideGone is decide for a run without any Job of ours.
+// decideGone is decide for a run of which nothing is left that tells more.
 func (r *Reaper) decideGone(c *runCase) []jobAction {
 	if len(c.jobs) > 0 || c.alive("") || c.memory.deleted || c.memory.succeeded {
 		return nil
 	}
-	f := facts{id: c.id, verdict: diagnose.Diagnose(diagnose.Facts{Now: c.now}), run: c.run, now: c.now, doubted: c.doubted(true)}
-	all := make([]jobAction, 0, 1)
-	for _, a := range gone(f, r.policy) {
-		all = append(all, jobAction{Action: a, facts: f})
+	f := facts{
+		id: c.id, job: c.memory.python, verdict: diagnose.Diagnose(diagnose.Facts{Now: c.now}), run: c.run, now: c.now, doubted: c.doubted(true),
 	}
-	return all
+	return actionsOf(f, func(f facts) []Action { return gone(f, r.policy) })
 }

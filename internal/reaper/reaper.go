@@ -9,10 +9,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
@@ -32,6 +34,7 @@ type Cluster interface {
 	Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 	Delete(ctx context.Context, namespace, name, uid, resourceVersion string) error
+	DeletePod(ctx context.Context, namespace, name, uid string) error
 	ServerNow() time.Time
 }
 
@@ -79,6 +82,8 @@ type Reaper struct {
 	warned warnings
 	// lastRead is when Prefect was last asked.
 	lastRead time.Time
+	// lacking are the rights in the cluster whose lack was told.
+	lacking sync.Map
 }
 
 // New makes a Reaper. The error names what is missing.
@@ -181,4 +186,16 @@ func (r *Reaper) forget(c *runCase) {
 	if len(c.jobs) == 0 && len(c.pods) == 0 && !c.again && len(c.memory.unsent) == 0 {
 		delete(r.runs, c.id)
 	}
+}
+
+// lacks reports whether an error says that a right in the cluster is missing, and
+// tells that once: it stays so until somebody mends it, and nothing stops for it.
+func (r *Reaper) lacks(ctx context.Context, right, effect string, err error) bool {
+	if !apierrors.IsForbidden(err) {
+		return false
+	}
+	if _, told := r.lacking.LoadOrStore(right, true); !told {
+		r.log.WarnContext(ctx, "a right in the cluster is missing, going on without", slog.String("reason", right+": "+effect), slog.Any("error", err))
+	}
+	return true
 }

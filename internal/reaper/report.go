@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -61,24 +62,41 @@ func (r *Reaper) investigate(ctx context.Context, failures []job) []*report {
 // inspect looks into one run. Only the run's own memory is touched.
 func (r *Reaper) inspect(ctx context.Context, item job) *report {
 	rep := &report{runCase: item.runCase}
-	selector := flowrun.LabelFlowRunID + "=" + string(item.id)
-	jobs, err := r.cluster.Jobs(ctx, r.policy.Namespace, selector)
-	if err != nil {
-		return &report{runCase: item.runCase, err: err}
+	var jobs []diagnose.Job
+	var pods []diagnose.Pod
+	others := ""
+	for _, label := range item.labels() {
+		selector := label + "=" + string(item.id) + others
+		foundJobs, err := r.cluster.Jobs(ctx, r.policy.Namespace, selector)
+		if err != nil {
+			return &report{runCase: item.runCase, err: err}
+		}
+		foundPods, err := r.cluster.Pods(ctx, r.policy.Namespace, selector)
+		if err != nil {
+			return &report{runCase: item.runCase, err: err}
+		}
+		for i := range foundJobs {
+			jobs = append(jobs, diagnose.JobFacts(&foundJobs[i]))
+		}
+		for i := range foundPods {
+			pods = append(pods, diagnose.PodFacts(&foundPods[i]))
+		}
+		others += ",!" + label
 	}
-	pods, err := r.cluster.Pods(ctx, r.policy.Namespace, selector)
-	if err != nil {
-		return &report{runCase: item.runCase, err: err}
-	}
-	rep.jobs, rep.pods = nil, nil
-	for i := range jobs {
-		rep.jobs = append(rep.jobs, diagnose.JobFacts(&jobs[i]))
-	}
-	for i := range pods {
-		rep.pods = append(rep.pods, diagnose.PodFacts(&pods[i]))
-	}
+	rep.take(jobs, pods)
 	r.gather(ctx, rep, item)
 	return rep
+}
+
+// labels are the keys under which the run's objects are looked for: those of 0.11.0
+// only where a Python agent had the run.
+func (c *runCase) labels() []string {
+	python := slices.ContainsFunc(c.jobs, func(j diagnose.Job) bool { return j.Python }) ||
+		slices.ContainsFunc(c.pods, func(p diagnose.Pod) bool { return p.Python }) || c.memory.python.Python
+	if python {
+		return flowrun.RunLabels()
+	}
+	return []string{flowrun.LabelFlowRunID}
 }
 
 // gather reads events and log. Missing evidence stops no report.
@@ -90,7 +108,7 @@ func (r *Reaper) gather(ctx context.Context, rep *report, item job) {
 			continue
 		}
 		events, err := r.witness.Events(ctx, r.policy.Namespace, name)
-		if err != nil {
+		if err != nil && !r.lacks(ctx, "list events", "reports come without them", err) {
 			r.log.DebugContext(ctx, "events not read", slog.String("flow_run_id", string(item.id)), slog.Any("error", err))
 		}
 		add(byUID, events)
@@ -100,6 +118,7 @@ func (r *Reaper) gather(ctx context.Context, rep *report, item job) {
 		return
 	}
 	text, err := r.witness.PodLog(ctx, r.policy.Namespace, culprit.Pod, culprit.Container, culprit.Restarted, tailLines, tailBytes)
+	r.lacks(ctx, "get pods/log", "reports come without the end of the log", err)
 	rep.log = logText(culprit, text, err)
 }
 

@@ -65,7 +65,7 @@ func TestOverARealWatch(t *testing.T) {
 		cs := fake.NewClientset(&j, &p)
 		watch, err := kube.NewWatch(listsJobs{cs.BatchV1().Jobs("flows")}, listsPods{cs.CoreV1().Pods("flows")},
 			kube.WatchOptions[diagnose.Job, diagnose.Pod]{
-				Namespace: "flows", Label: flowrun.LabelFlowRunID, Job: diagnose.JobFacts, Pod: diagnose.PodFacts, Log: slog.New(slog.DiscardHandler),
+				Namespace: "flows", Labels: flowrun.RunLabels(), Job: diagnose.JobFacts, Pod: diagnose.PodFacts, Log: slog.New(slog.DiscardHandler),
 			})
 		if err != nil {
 			t.Fatal(err)

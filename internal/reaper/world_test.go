@@ -111,8 +111,9 @@ type world struct {
 	noHistory     bool
 	down          bool // Prefect is out of reach
 	logsDown      bool
-	refuse        bool       // states are refused
-	poison        flowrun.ID // a read with this run in it is refused
+	latency       time.Duration // of each call to Prefect
+	refuse        bool          // states are refused
+	poison        flowrun.ID    // a read with this run in it is refused
 	beforeWrite   func()
 	afterRead     func() // called with the lock held
 	reads, writes int
@@ -161,10 +162,22 @@ func (w *world) Delete(_ context.Context, _, name, uid, _ string) error {
 		return errors.New("conflict")
 	}
 	delete(w.jobs, name)
-	maps.DeleteFunc(w.pods, func(_ string, p corev1.Pod) bool { return p.OwnerReferences[0].UID == j.UID })
+	maps.DeleteFunc(w.pods, func(_ string, p corev1.Pod) bool {
+		return len(p.OwnerReferences) > 0 && p.OwnerReferences[0].UID == j.UID
+	})
 	w.deleted = append(w.deleted, name)
 	w.mu.Unlock()
 	w.changed(j.Labels[flowrun.LabelFlowRunID])
+	return nil
+}
+
+func (w *world) DeletePod(_ context.Context, _, name, uid string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p, ok := w.pods[name]; ok && string(p.UID) == uid {
+		delete(w.pods, name)
+		w.deleted = append(w.deleted, name)
+	}
 	return nil
 }
 
@@ -185,6 +198,7 @@ func (w *world) PodLog(_ context.Context, _, pod, container string, previous boo
 }
 
 func (w *world) Snapshots(_ context.Context, ids []flowrun.ID) (map[flowrun.ID]flowrun.Snapshot, error) {
+	time.Sleep(w.latency)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads++
@@ -216,6 +230,7 @@ func (w *world) Snapshots(_ context.Context, ids []flowrun.ID) (map[flowrun.ID]f
 }
 
 func (w *world) SetStates(_ context.Context, writes []flowrun.Write) error {
+	time.Sleep(w.latency)
 	if w.beforeWrite != nil {
 		w.beforeWrite()
 	}
@@ -238,6 +253,7 @@ func (w *world) SetStates(_ context.Context, writes []flowrun.Write) error {
 }
 
 func (w *world) WriteLogs(_ context.Context, logs []flowrun.Log) error {
+	time.Sleep(w.latency)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.down || w.logsDown {
@@ -377,18 +393,31 @@ func (w *world) lock(f func()) {
 // replica runs a Reaper over the world until the test ends.
 func replica(t *testing.T, w *world, mods ...func(*Policy)) {
 	t.Helper()
+	replicaOver(t, w, w, slog.New(slog.DiscardHandler), mods...)
+}
+
+// replicaOver is replica with what it reaches of the world, and with a log.
+func replicaOver(t *testing.T, w *world, over interface {
+	Cluster
+	Witness
+}, log *slog.Logger, mods ...func(*Policy),
+) {
+	t.Helper()
 	p := testPolicy()
 	for _, mod := range mods {
 		mod(&p)
 	}
 	q := &queue{w: w, due: map[string]time.Time{}, wake: make(chan struct{}, 1)}
-	r, err := New(Options{Watch: q, Cluster: w, Witness: w, Reporter: w, Policy: p, Log: slog.New(slog.DiscardHandler)})
+	r, err := New(Options{Watch: q, Cluster: over, Witness: over, Reporter: w, Policy: p, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.replicas = append(w.replicas, q)
 	for _, j := range w.jobs {
 		q.Again(j.Labels[flowrun.LabelFlowRunID], 0)
+	}
+	for _, p := range w.pods {
+		q.Again(p.Labels[flowrun.LabelFlowRunID], 0)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
