@@ -1,0 +1,239 @@
+package manifests_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v2"
+
+	"github.com/prefect-kube/prefect-kube/internal/manifests"
+)
+
+// vector is one recorded call of generate_deployment_yaml.
+type vector struct {
+	Input struct {
+		Arguments      map[string]json.RawMessage
+		Environment    map[string]string
+		PrefectVersion string `json:"prefect_version"`
+	}
+	Expected struct {
+		YAML      string
+		Documents []any
+		Error     *struct{ Class, Message string }
+	}
+}
+
+func root() string {
+	if dir := os.Getenv("CONFORMANCE_DIR"); dir != "" {
+		return dir
+	}
+	return filepath.Join("..", "..", "conformance")
+}
+
+// vectors lists the cases of one version by name.
+func vectors(t *testing.T, version string) map[string]vector {
+	t.Helper()
+	return vectorsIn(t, root(), version)
+}
+
+func vectorsIn(t *testing.T, root, version string) map[string]vector {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "install", version, "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases of %s below %s: %v", version, root, err)
+	}
+	all := map[string]vector{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v vector
+		if err := json.Unmarshal(data, &v); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all[strings.TrimSuffix(filepath.Base(file), ".json")] = v
+	}
+	return all
+}
+
+// since lists the arguments that are not in all versions.
+var since = map[string][]string{
+	"token": {manifests.Version0110}, "resource_manager_enabled": {manifests.Version0110},
+	"key": {manifests.Version124, manifests.Version141}, "tenant_id": {manifests.Version124, manifests.Version141},
+	"image_pull_policy": {manifests.Version124, manifests.Version141}, "service_account_name": {manifests.Version124, manifests.Version141},
+	"agent_config_id": {manifests.Version124, manifests.Version141},
+}
+
+// options are the keyword arguments of a case. converted says that one of them is
+// no text where a text is wanted: with us all are texts.
+func (v vector) options(version string) (o manifests.Options, converted bool, err error) {
+	o = manifests.Options{Version: version, PrefectVersion: v.Input.PrefectVersion, Backend: "cloud", Endpoint: "http://configured:4200"}
+	if backend := v.Input.Environment["PREFECT__BACKEND"]; backend != "" {
+		o.Backend = backend
+	}
+	texts := map[string]*string{
+		"token": &o.Credential, "key": &o.Credential, "tenant_id": &o.TenantID, "api": &o.API, "namespace": &o.Namespace,
+		"image_pull_secrets": &o.ImagePullSecrets, "mem_request": &o.MemRequest, "mem_limit": &o.MemLimit, "cpu_request": &o.CPURequest, "cpu_limit": &o.CPULimit,
+		"image_pull_policy": &o.ImagePullPolicy, "service_account_name": &o.ServiceAccountName, "backend": &o.Backend, "agent_config_id": &o.AgentConfigID,
+	}
+	switches := map[string]*bool{"resource_manager_enabled": &o.ResourceManager, "rbac": &o.RBAC, "latest": &o.Latest}
+	for name, raw := range v.Input.Arguments {
+		value := decoded(raw)
+		text, ok := texts[name]
+		on, isSwitch := switches[name]
+		list := name == "labels" || name == "env_vars"
+		if versions, some := since[name]; some && !slices.Contains(versions, version) || !ok && !isSwitch && !list {
+			return o, false, fmt.Errorf("unexpected keyword argument '%s'", name)
+		}
+		switch {
+		case isSwitch:
+			*on = truth(value)
+		case ok && truth(value):
+			*text = pythonText(value)
+			_, isText := value.(string)
+			converted = converted || !isText
+		case list:
+			converted = fill(&o, name, value) || converted
+		}
+	}
+	return o, converted, nil
+}
+
+// fill sets the labels or the variables.
+func fill(o *manifests.Options, name string, value any) (converted bool) {
+	text := func(v any) string {
+		_, isText := v.(string)
+		converted = converted || !isText
+		return pythonText(v)
+	}
+	switch items := value.(type) {
+	case []any:
+		for _, item := range items {
+			if pair, ok := item.([]any); ok && len(pair) == 2 && name == "env_vars" {
+				o.EnvVars = append(o.EnvVars, manifests.EnvVar{Name: text(pair[0]), Value: text(pair[1])})
+				continue
+			}
+			o.Labels = append(o.Labels, text(item))
+		}
+	case map[string]any:
+		for key, item := range items {
+			o.EnvVars = append(o.EnvVars, manifests.EnvVar{Name: key, Value: text(item)})
+		}
+	}
+	return converted
+}
+
+func decoded(raw json.RawMessage) any {
+	d := json.NewDecoder(strings.NewReader(string(raw)))
+	d.UseNumber()
+	var value any
+	_ = d.Decode(&value) // it was part of a JSON file
+	return value
+}
+
+// truth is Python's bool of a JSON value.
+func truth(value any) bool {
+	switch v := value.(type) {
+	case bool:
+		return v
+	case string:
+		return v != ""
+	case json.Number:
+		f, err := v.Float64()
+		return err != nil || f != 0
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	default:
+		return false
+	}
+}
+
+// pythonText is Python's str of a JSON value.
+func pythonText(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return "None"
+	case bool:
+		return map[bool]string{true: "True", false: "False"}[v]
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// documents parses YAML into JSON values.
+func documents(text string) ([]any, error) {
+	var all []any
+	for d := yaml.NewDecoder(strings.NewReader(text)); ; {
+		var value any
+		err := d.Decode(&value)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, jsonValue(value))
+	}
+}
+
+func jsonValue(value any) any {
+	switch v := value.(type) {
+	case map[any]any:
+		out := map[string]any{}
+		for key, item := range v {
+			out[fmt.Sprint(key)] = jsonValue(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = jsonValue(item)
+		}
+		return out
+	case int:
+		return float64(v)
+	default:
+		return value
+	}
+}
+
+// asText makes all leaves texts without quotes, and one of None and null.
+func asText(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for key, item := range v {
+			out[key] = asText(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = asText(item)
+		}
+		return out
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	default:
+		return strings.ToLower(strings.NewReplacer(`"`, "", "'", "", "None", "null").Replace(pythonText(value)))
+	}
+}
+
+func asJSON(value any) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}
