@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,13 +32,25 @@ type process struct {
 // start starts the program with its output in a log that is printed when the test fails.
 func start(t *testing.T, dir, name, path string, args ...string) *process {
 	t.Helper()
+	command := exec.Command(path, args...)
+	command.Env = environment(dir)
+	return startCommand(t, dir, name, command)
+}
+
+// environment is what the program sees. The variables of the tests themselves are no settings of it.
+func environment(home string) []string {
+	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PREFECT_KUBE_") })
+	return append(inherited, "HOME="+home, "KUBECONFIG="+shared.target.Kubeconfig, "PREFECT__BACKEND=server")
+}
+
+// startCommand is start for a command that is made already.
+func startCommand(t *testing.T, dir, name string, command *exec.Cmd) *process {
+	t.Helper()
 	log, err := logFile(dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, name: name, log: log, done: make(chan struct{})}
-	p.command = exec.Command(path, args...)
-	p.command.Env = append(os.Environ(), "HOME="+dir, "KUBECONFIG="+shared.target.Kubeconfig, "PREFECT__BACKEND=server")
+	p := &process{t: t, name: name, command: command, log: log, done: make(chan struct{})}
 	p.command.Stdout, p.command.Stderr = log, log
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ func (b Builder) libraries(ctx context.Context, version string) (string, error) 
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // gone after the rename
 	b.say("installing prefect %s ...", version)
-	if err := install(ctx, interpreter, version, filepath.Join(work, "lib")); err != nil {
+	if err := install(ctx, interpreter, "lock."+version, filepath.Join(work, "lib")); err != nil {
 		return "", err
 	}
 	if err := storeFlows(ctx, interpreter, work); err != nil {
@@ -74,8 +74,8 @@ func (b Builder) libraries(ctx context.Context, version string) (string, error) 
 
 // install puts the locked packages into the folder. Dependencies are not resolved: the requirements of 0.11.0 name
 // releases without wheels for this Python, and the newer ones in its lock work.
-func install(ctx context.Context, interpreter, version, folder string) error {
-	lock, err := python.ReadFile("python/lock." + version)
+func install(ctx context.Context, interpreter, name, folder string) error {
+	lock, err := python.ReadFile("python/" + name)
 	if err != nil {
 		return err
 	}
