@@ -44,7 +44,7 @@ type Client struct {
 	codec runtime.ParameterCodec
 	clock *serverClock
 	log   *slog.Logger
-	// known holds the namespaces whose UID was read.
+	// known holds the namespaces that were asked for, true if the UID was read.
 	known sync.Map
 }
 

@@ -38,8 +38,10 @@ func (c *Client) Place(ctx context.Context, namespace string) (string, error) {
 	case err == nil:
 		return c.placeByName(namespace), nil
 	case apierrors.IsForbidden(err) && !c.knows(namespace):
-		c.log.WarnContext(ctx, "own namespace not readable, so its place is known by cluster and name",
-			slog.Any("error", fail(err, "get", "namespaces", namespace, namespace)))
+		if _, told := c.known.LoadOrStore(namespace, false); !told {
+			c.log.WarnContext(ctx, "own namespace not readable, so its place is known by cluster and name",
+				slog.Any("error", fail(err, "get", "namespaces", namespace, namespace)))
+		}
 		return c.placeByName(namespace), nil
 	case apierrors.IsNotFound(err):
 		return "", &NamespaceError{Namespace: namespace}
@@ -50,8 +52,8 @@ func (c *Client) Place(ctx context.Context, namespace string) (string, error) {
 // knows reports whether the namespace's UID was read before. A refusal after that
 // is trouble, not another place: an API server that starts refuses for a moment.
 func (c *Client) knows(namespace string) bool {
-	_, ok := c.known.Load(namespace)
-	return ok
+	read, _ := c.known.Load(namespace)
+	return read == true
 }
 
 func (c *Client) placeByName(namespace string) string {
