@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +28,10 @@ type API interface {
 	Connect(ctx context.Context, r prefect1.Registration) error
 	RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error)
 	FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) ([]prefect1.FlowRun, error)
-	// TenantID is the tenant in use, known once connected.
+	// TenantID is the tenant in use, Settings those of the agent's config; both are
+	// known once connected.
 	TenantID() string
+	Settings() prefect1.Settings
 	Records
 }
 
@@ -81,6 +85,7 @@ type Agent struct {
 	cluster Cluster
 	health  Health
 	starts  *dispatch.Dispatcher[Run]
+	launch  *launcher
 	// firstSeen is when a Running run without any Job was first seen. Only the
 	// poll loop uses it.
 	firstSeen map[flowrun.ID]time.Time
@@ -100,7 +105,8 @@ func New(c Config, api API, cluster Cluster, submitter dispatch.Submitter, healt
 		c: c, api: api, cluster: cluster, health: health,
 		firstSeen: map[flowrun.ID]time.Time{}, unreadable: map[flowrun.ID]bool{},
 	}
-	starts, err := dispatch.New[Run](d, &launcher{a: a, job: job}, submitter)
+	a.launch = &launcher{a: a, job: job}
+	starts, err := dispatch.New[Run](d, a.launch, submitter)
 	a.starts = starts
 	return a, err
 }
@@ -125,6 +131,7 @@ func (a *Agent) connect(ctx context.Context) bool {
 	for pause := time.Second; ; pause = min(2*pause, errorPause) {
 		err := a.api.Connect(ctx, a.c.Registration)
 		if err == nil {
+			a.configure(a.api.Settings())
 			a.c.Logger.InfoContext(ctx, "connected to the prefect api", slog.Any("labels", a.c.Labels), slog.String("namespace", a.c.Namespace))
 			return true
 		}
@@ -133,8 +140,25 @@ func (a *Agent) connect(ctx context.Context) bool {
 			a.c.Logger.WarnContext(ctx, "not connected to the prefect api, trying again", slog.Any("error", err))
 			last = text
 		}
-		if !a.pause(ctx, pause) {
+		if !a.pause(ctx, max(pause, asked(err))) {
 			return false
+		}
+	}
+}
+
+// configure applies the settings of the agent's config at the backend where the
+// agent itself was given nothing (D-12). Nothing is started yet.
+func (a *Agent) configure(s prefect1.Settings) {
+	if len(a.c.Labels) == 0 {
+		a.c.Labels, a.launch.job.Labels = s.Labels, s.Labels
+	}
+	given := map[string]bool{}
+	for _, v := range a.launch.job.EnvVars {
+		given[v.Name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.EnvVars)) {
+		if !given[name] {
+			a.launch.job.EnvVars = append(a.launch.job.EnvVars, jobspec.EnvVar{Name: name, Value: s.EnvVars[name]})
 		}
 	}
 }
@@ -151,7 +175,7 @@ func (a *Agent) poll(ctx context.Context) error {
 			a.health.Fail(err.Error())
 			if ctx.Err() == nil && err.Error() != last {
 				last = err.Error()
-				a.c.Logger.WarnContext(ctx, "poll did not work, trying again", slog.Duration("after", errorPause), slog.Any("error", err))
+				a.c.Logger.WarnContext(ctx, "poll did not work, trying again", slog.Duration("after", max(errorPause, asked(err))), slog.Any("error", err))
 			}
 			wait = errorPause
 		case found > 0:
@@ -162,7 +186,7 @@ func (a *Agent) poll(ctx context.Context) error {
 			idle++
 			a.health.Progress()
 		}
-		if polls+1 == a.c.MaxPolls || !a.pause(ctx, jitter(wait)) {
+		if polls+1 == a.c.MaxPolls || !a.pause(ctx, max(jitter(wait), asked(err))) {
 			return nil
 		}
 	}
@@ -286,21 +310,32 @@ func (a *Agent) complain(ctx context.Context, broken []prefect1.FlowRun) {
 	a.unreadable = unreadable
 }
 
-// look fetches what the place holds of those runs that somebody had before, in one
-// list each for Jobs and Pods.
+// look fetches what the place holds of those runs that somebody had before, the
+// Python agents included, in one list each for Jobs and Pods and for each label
+// that names a run.
 func (a *Agent) look(ctx context.Context, views []view) error {
 	var ids []string
-	byID := map[string]*view{}
+	byID := map[flowrun.ID]*view{}
 	for i := range views {
 		if v := &views[i]; needsLook(v.run, v.stand) {
 			ids = append(ids, string(v.run.ID))
-			byID[string(v.run.ID)] = v
+			byID[v.run.ID] = v
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	selector := flowrun.LabelFlowRunID + " in (" + strings.Join(ids, ",") + ")"
+	others := ""
+	for _, label := range flowrun.RunLabels() {
+		if err := a.lookFor(ctx, label+" in ("+strings.Join(ids, ",")+")"+others, byID); err != nil {
+			return err
+		}
+		others += ",!" + label
+	}
+	return nil
+}
+
+func (a *Agent) lookFor(ctx context.Context, selector string, byID map[flowrun.ID]*view) error {
 	jobs, err := a.cluster.Jobs(ctx, a.c.Namespace, selector)
 	if err != nil {
 		return err
@@ -310,12 +345,12 @@ func (a *Agent) look(ctx context.Context, views []view) error {
 		return err
 	}
 	for _, j := range jobs {
-		if v := byID[j.Labels[flowrun.LabelFlowRunID]]; v != nil {
+		if v := byID[flowrun.RunOf(j.Name, j.Labels)]; v != nil {
 			v.here.jobs = append(v.here.jobs, j)
 		}
 	}
 	for _, p := range pods {
-		if v := byID[p.Labels[flowrun.LabelFlowRunID]]; v != nil {
+		if v := byID[flowrun.RunOf(p.Name, p.Labels)]; v != nil {
 			v.here.pods = append(v.here.pods, p)
 		}
 	}
@@ -340,7 +375,20 @@ func (a *Agent) note(views []view) {
 	a.firstSeen = seen
 }
 
-const errorPause = 10 * time.Second
+const (
+	errorPause = 10 * time.Second
+	// longestPause bounds what a server may ask for.
+	longestPause = 10 * time.Minute
+)
+
+// asked is the pause that the server wants before the next request, within reason.
+func asked(err error) time.Duration {
+	var a interface{ After() time.Duration }
+	if !errors.As(err, &a) {
+		return 0
+	}
+	return min(a.After(), longestPause)
+}
 
 // pollPause is 0.25, 0.5, then 1 s and up to the configured bound while nothing
 // is found, and nothing at all while the queue may hold more.

@@ -12,6 +12,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/dispatch"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
 )
 
 // The reference's own words (prefect/agent/agent.py of 0.11.0 to 1.4.1).
@@ -26,21 +27,31 @@ type launcher struct {
 	job jobspec.Settings
 }
 
-// Build makes the Job of an offer. Keys that Kubernetes does not know are said and
-// left out, as the API server does with them.
+// Build makes the Job of an offer.
 func (l *launcher) Build(ctx context.Context, o Offer) (*batchv1.Job, error) {
-	run, settings := o.Run, l.job
+	settings := l.job
 	settings.TenantID = l.a.api.TenantID()
-	job, err := jobspec.Job(jobspec.FlowRun{
-		ID: run.ID, Name: run.Name, FlowID: run.Flow.ID, FlowName: run.Flow.Name, CoreVersion: run.Flow.CoreVersion,
-		RunConfig: run.RunConfig, Environment: run.Flow.Environment, Storage: run.Flow.Storage,
-	}, settings, o.Attempt)
+	return BuildJob(ctx, o.Run.FlowRun, settings, o.Attempt, l.a.c.Logger)
+}
+
+// BuildJob makes the Job of a flow run's attempt. Keys that Kubernetes does not
+// know are said and left out, as the API server does with them.
+func BuildJob(ctx context.Context, run prefect1.FlowRun, settings jobspec.Settings, attempt string, log *slog.Logger) (*batchv1.Job, error) {
+	job, err := jobspec.Job(SpecRun(run), settings, attempt)
 	var decode *jobspec.DecodeError
 	if job != nil && errors.As(err, &decode) && decode.OnlyUnknown() {
-		l.a.c.Logger.WarnContext(ctx, "job template has unknown keys", slog.String("flow_run_id", string(o.ID)), slog.Any("error", err))
+		log.WarnContext(ctx, "job template has unknown keys", slog.String("flow_run_id", string(run.ID)), slog.Any("error", err))
 		return job, nil
 	}
 	return job, err
+}
+
+// SpecRun is what package jobspec needs to know of a flow run.
+func SpecRun(run prefect1.FlowRun) jobspec.FlowRun {
+	return jobspec.FlowRun{
+		ID: run.ID, Name: run.Name, FlowID: run.Flow.ID, FlowName: run.Flow.Name, CoreVersion: run.Flow.CoreVersion,
+		RunConfig: run.RunConfig, Environment: run.Flow.Environment, Storage: run.Flow.Storage,
+	}
 }
 
 // Refresh reads offers again.

@@ -62,6 +62,8 @@ func (s *server) insert(id flowrun.ID, version int, state flowrun.State) {
 
 func (s *server) TenantID() string { return "" }
 
+func (s *server) Settings() prefect1.Settings { return prefect1.Settings{} }
+
 func (s *server) Connect(context.Context, prefect1.Registration) error { return nil }
 
 func (s *server) RunsInQueue(context.Context, time.Time, []string) ([]flowrun.ID, error) {

@@ -36,6 +36,8 @@ const (
 type Options struct {
 	// API is the address as configured, e.g. http://localhost:4200.
 	API string
+	// Endpoint is the URL that requests go to; empty means that it follows from API.
+	Endpoint string
 	// CoreVersion is Version0 or Version1.
 	CoreVersion string
 	// Cloud is set when the backend is Prefect Cloud, where every call needs a credential.
@@ -55,6 +57,7 @@ type Client struct {
 	o        Options
 	endpoint string
 	session  atomic.Pointer[session]
+	hostile  hostile
 }
 
 // session is what start-up found out. It is replaced as a whole.
@@ -62,6 +65,9 @@ type session struct {
 	agentID  string
 	tenantID string
 	dialect  dialect
+	// settings are those of the agent's config, configured says that they were read.
+	settings   Settings
+	configured bool
 	// settled says that the dialect was read from the server, so that no
 	// validation error may change it any more.
 	settled bool
@@ -73,6 +79,9 @@ func New(o Options) (*Client, error) {
 	endpoint, err := Endpoint(o.API, o.CoreVersion)
 	if err != nil {
 		return nil, err
+	}
+	if o.Endpoint != "" {
+		endpoint = strings.TrimRight(o.Endpoint, "/")
 	}
 	c := &Client{o: o, endpoint: endpoint}
 	c.session.Store(&session{tenantID: o.TenantID, dialect: defaultDialect(o.CoreVersion)})
@@ -130,6 +139,9 @@ func (c *Client) call(ctx context.Context, query string, variables, out any) err
 }
 
 func decode(data []byte, out any) error {
+	if err := checkDepth(data); err != nil {
+		return err
+	}
 	var a answer
 	if err := json.Unmarshal(data, &a); err != nil {
 		return &MalformedError{Excerpt: excerpt(data), Err: err}
@@ -195,14 +207,32 @@ func (c *Client) credential() (string, error) {
 	return c.o.Credential()
 }
 
-// repeat sends an operation that may be sent again: on API_ERROR, which Prefect
-// Cloud answers when it is busy, up to six times, as 0.12.0 and later do.
+// How often an operation is sent again after API_ERROR, which Prefect Cloud answers
+// while it is busy: as often as 0.12.0 and later do for what only reads, and within
+// two seconds for a write, since the read that it rests on grows old.
+const (
+	repeatReads  = 6
+	repeatWrites = 3
+)
+
+// repeat sends an operation that may be sent again.
 func (c *Client) repeat(ctx context.Context, query string, variables, out any) error {
+	return c.again(ctx, repeatReads, query, variables, out)
+}
+
+// once sends an operation that must not be sent twice: state writes. After an
+// unknown answer the caller reads the history. API_ERROR is a known one: nothing
+// was done.
+func (c *Client) once(ctx context.Context, query string, variables, out any) error {
+	return c.again(retryhttp.Once(ctx), repeatWrites, query, variables, out)
+}
+
+func (c *Client) again(ctx context.Context, most int, query string, variables, out any) error {
 	pause := 250 * time.Millisecond
 	for tries := 0; ; tries++ {
 		err := c.call(ctx, query, variables, out)
 		var gql *GraphQLError
-		if err == nil || !errors.As(err, &gql) || !gql.Temporary() || tries == 6 {
+		if err == nil || !errors.As(err, &gql) || !gql.Temporary() || tries == most {
 			return err
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -210,12 +240,6 @@ func (c *Client) repeat(ctx context.Context, query string, variables, out any) e
 		}
 		pause *= 2
 	}
-}
-
-// once sends an operation that must not be sent twice: state writes. After an
-// unknown answer the caller reads the history.
-func (c *Client) once(ctx context.Context, query string, variables, out any) error {
-	return c.call(retryhttp.Once(ctx), query, variables, out)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

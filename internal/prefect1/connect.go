@@ -27,13 +27,13 @@ var ErrTokenAsKey = errors.New("an API token was used as an API key; tokens have
 var ErrNoAgentID = errors.New("registration: the server gave no agent id")
 
 // Connect goes through the start of the Python agent of this version once:
-// credential, tenant, registration, hello. It may be called again after an
+// credential, tenant, registration, config, hello. It may be called again after an
 // error; what was found out stays.
 func (c *Client) Connect(ctx context.Context, r Registration) error {
 	if err := c.findDialect(ctx); err != nil {
 		return fmt.Errorf("connect to %s: %w", c.o.API, err)
 	}
-	steps := []func(context.Context, Registration) error{c.checkScope, c.findTenant, c.register, c.hello}
+	steps := []func(context.Context, Registration) error{c.checkScope, c.findTenant, c.register, c.readSettings, c.hello}
 	for _, step := range steps {
 		if err := step(ctx, r); err != nil {
 			return fmt.Errorf("connect to %s: %w", c.o.API, err)

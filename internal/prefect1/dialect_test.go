@@ -32,7 +32,7 @@ func (s *server) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	text := refused
 	for root, answers := range s.answers {
-		if strings.Contains(body.Query, root+"(") || strings.Contains(body.Query, root+" {") {
+		if strings.Contains(body.Query, root+"(") || strings.Contains(body.Query, root+" {") || strings.Contains(body.Query, root+" }") {
 			text = answers[0]
 			s.answers[root] = answers[min(1, len(answers)-1):]
 			if root == "get_runs_in_queue" {

@@ -49,11 +49,11 @@ func (e *GraphQLError) Temporary() bool { return e.has(codeAPIError) }
 // its schema has other fields.
 func (e *GraphQLError) Invalid() bool { return e.Status == http.StatusBadRequest }
 
-// has accepts the code in either place, as the Python client does by searching
-// the whole error text.
+// has accepts the code in either place and beside other words, as the Python client
+// does by searching the whole error text.
 func (e *GraphQLError) has(code string) bool {
 	for _, item := range e.items {
-		if item.Extensions.Code == code || item.Message == code {
+		if item.Extensions.Code == code || strings.Contains(item.Message, code) {
 			return true
 		}
 	}
@@ -68,10 +68,12 @@ func asError(items []errorItem) error {
 }
 
 // statusError is an answer with a status of 400 or more: a *GraphQLError if it
-// carries GraphQL errors, otherwise a *retryhttp.StatusError with the mend.
+// carries GraphQL errors and is not about the server's own trouble, otherwise a
+// *retryhttp.StatusError with the mend.
 func statusError(resp *http.Response, data []byte) error {
 	var a answer
-	if json.Unmarshal(data, &a) == nil && len(a.Errors) > 0 {
+	trouble := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError
+	if !trouble && json.Unmarshal(data, &a) == nil && len(a.Errors) > 0 {
 		return &GraphQLError{Status: resp.StatusCode, items: a.Errors}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))

@@ -49,7 +49,20 @@ func (c *Client) RunsInQueue(ctx context.Context, before time.Time, labels []str
 		return nil, fmt.Errorf("query the queue: %w", &MalformedError{Err: errors.New("get_runs_in_queue missing")})
 	}
 	c.confirm()
-	return slices.DeleteFunc(out.Queue.IDs, func(id flowrun.ID) bool { return id == "" }), nil
+	return distinct(out.Queue.IDs), nil
+}
+
+// distinct keeps the first of equal ids, in their order, within the bounds.
+func distinct(ids []flowrun.ID) []flowrun.ID {
+	seen := map[flowrun.ID]bool{}
+	var kept []flowrun.ID
+	for _, id := range ids {
+		if len(kept) < maxQueue && plain(id) && !seen[id] {
+			seen[id] = true
+			kept = append(kept, id)
+		}
+	}
+	return kept
 }
 
 // FlowRun is a flow run as an agent needs it.
@@ -93,9 +106,11 @@ func (c *Client) FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) 
 		return nil, nil
 	}
 	due := quote(now.Add(-retryGrace).UTC().Format(layout))
-	where := fmt.Sprintf(`{ id: { _in: [%s] }, _or: [{ state: { _eq: "Scheduled" } }, { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %s } } }] }`,
-		quoteIDs(ids), due)
-	runs, err := c.readRuns(ctx, where, c.session.Load().dialect.runFields(), historyRows)
+	const where = `{ id: { _in: [%s] }, _or: [{ state: { _eq: "Scheduled" } }, { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %s } } }] }`
+	runs, err := c.divide(ctx, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
+		runs, err := c.readRuns(ctx, fmt.Sprintf(where, quoteIDs(ids), due), c.session.Load().dialect.runFields(), historyRows)
+		return slices.DeleteFunc(runs, func(r FlowRun) bool { return !slices.Contains(ids, r.ID) }), err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("query flow runs: %w", c.learn(ctx, err))
 	}
@@ -124,7 +139,9 @@ func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.I
 }
 
 func (c *Client) snapshots(ctx context.Context, ids []flowrun.ID, rows int) ([]FlowRun, error) {
-	runs, err := c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), "", rows)
+	runs, err := c.divide(ctx, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
+		return c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), "", rows)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("query histories: %w", c.learn(ctx, err))
 	}
@@ -188,7 +205,7 @@ func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) (
 	}
 	runs := make([]FlowRun, 0, len(out.Runs))
 	for _, data := range out.Runs {
-		if run := parseRun(data, d.history); run.ID != "" {
+		if run := parseRun(data, d.history); plain(run.ID) {
 			runs = append(runs, run)
 		}
 	}

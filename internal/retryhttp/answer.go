@@ -103,6 +103,9 @@ func (e *StatusError) Temporary() bool {
 	return temporaryStatus(e.Code) || e.Code == http.StatusRequestTimeout || e.RetryAfter > 0
 }
 
+// After is the pause that the server asked for, zero if none.
+func (e *StatusError) After() time.Duration { return e.RetryAfter }
+
 // Check returns nil for an answer below 400. For others it closes the body and
 // returns a *StatusError.
 func Check(resp *http.Response) error {

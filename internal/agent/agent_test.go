@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prefect-kube/prefect-kube/internal/dispatch"
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+)
+
+// later is an answer that names the time of the next request.
+type later time.Duration
+
+func (l later) Error() string        { return "status 429" }
+func (l later) After() time.Duration { return time.Duration(l) }
+
+// throttled refuses its first connections and polls so.
+type throttled struct {
+	*server
+	after    later
+	settings prefect1.Settings
+	connects []time.Time
+	polls    []time.Time
+	labels   []string
+}
+
+func (s *throttled) Connect(context.Context, prefect1.Registration) error {
+	s.connects = append(s.connects, time.Now())
+	if s.after > 0 && len(s.connects) < 3 {
+		return s.after
+	}
+	return nil
+}
+
+func (s *throttled) Settings() prefect1.Settings { return s.settings }
+
+func (s *throttled) RunsInQueue(_ context.Context, _ time.Time, labels []string) ([]flowrun.ID, error) {
+	s.polls, s.labels = append(s.polls, time.Now()), labels
+	if s.after > 0 {
+		return nil, s.after
+	}
+	return nil, nil
+}
+
+func (s *throttled) FlowRuns(context.Context, []flowrun.ID, time.Time) ([]prefect1.FlowRun, error) {
+	return nil, nil
+}
+
+func (s *throttled) run(t *testing.T, labels []string, job jobspec.Settings) *Agent {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	c := &cluster{place: "p"}
+	a, err := New(Config{
+		Registration: prefect1.Registration{Name: "agent", Labels: labels}, ID: "a", Place: "p", Namespace: "n",
+		MaxPolls: 3, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
+	}, s, c, c, calm{}, job, dispatch.Config{Slots: 1, Drain: time.Minute, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// A server that names the time of the next request gets none before it, and cannot
+// stop the agent for good.
+func TestRetryAfterIsObeyed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ asked, least, most time.Duration }{
+		{time.Second, time.Second, 10 * time.Second},
+		{2 * time.Minute, 2 * time.Minute, 2 * time.Minute},
+		{24 * time.Hour, 10 * time.Minute, 10 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &throttled{after: later(c.asked)}
+			s.run(t, nil, jobspec.Settings{})
+			for _, times := range [][]time.Time{s.connects, s.polls} {
+				if len(times) != 3 {
+					t.Fatalf("asked for %v: got requests at %v, want 3", c.asked, times)
+				}
+				for i := range 2 {
+					if pause := times[i+1].Sub(times[i]); pause < c.least || pause > c.most {
+						t.Errorf("asked for %v: got a pause of %v, want between %v and %v", c.asked, pause, c.least, c.most)
+					}
+				}
+			}
+		})
+	}
+}
+
+// The agent's config at the backend fills the gaps and overrides nothing (D-12).
+func TestAgentConfigFillsGaps(t *testing.T) {
+	t.Parallel()
+	settings := prefect1.Settings{Labels: []string{"x"}, EnvVars: map[string]string{"A": "theirs", "B": "theirs"}}
+	for name, c := range map[string]struct {
+		labels     []string
+		vars, want []jobspec.EnvVar
+		wantLabels []string
+	}{
+		"nothing given": {nil, nil, []jobspec.EnvVar{{Name: "A", Value: "theirs"}, {Name: "B", Value: "theirs"}}, []string{"x"}},
+		"some given":    {[]string{"own"}, []jobspec.EnvVar{{Name: "B", Value: ""}}, []jobspec.EnvVar{{Name: "B", Value: ""}, {Name: "A", Value: "theirs"}}, []string{"own"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &throttled{settings: settings}
+			a := s.run(t, c.labels, jobspec.Settings{Labels: c.labels, EnvVars: c.vars})
+			if diff := cmp.Diff(c.want, a.launch.job.EnvVars); diff != "" {
+				t.Errorf("%s: variables (-want +got):\n%s", name, diff)
+			}
+			if diff := cmp.Diff(c.wantLabels, s.labels); diff != "" {
+				t.Errorf("%s: labels of the poll (-want +got):\n%s", name, diff)
+			}
+			if diff := cmp.Diff(c.wantLabels, a.launch.job.Labels); diff != "" {
+				t.Errorf("%s: labels of Jobs (-want +got):\n%s", name, diff)
+			}
+		})
+	}
+}

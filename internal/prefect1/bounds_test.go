@@ -1,0 +1,213 @@
+package prefect1_test
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+)
+
+// deep answers whatever asks for the bad run with a nested text; it counts requests.
+type deep struct {
+	bad    string
+	asked  int // for the bad run
+	others int
+}
+
+func (d *deep) RoundTrip(req *http.Request) (*http.Response, error) {
+	data, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	var rows []string
+	for _, id := range []string{"a", "b", "c", "d"} {
+		if strings.Contains(string(data), fmt.Sprintf(`\"%s\"`, id)) {
+			rows = append(rows, fmt.Sprintf(`{"id":%q,"version":1,"serialized_state":{"type":"Scheduled"}}`, id))
+		}
+	}
+	text := `{"data":{"flow_run":[` + strings.Join(rows, ",") + `]}}`
+	d.others++
+	if strings.Contains(string(data), fmt.Sprintf(`\"%s\"`, d.bad)) {
+		d.asked++
+		text = `{"data":{"flow_run":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}}`
+	}
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: req}, nil
+}
+
+// The one run whose answer is beyond the bounds is found, says why, and is not asked
+// for again with every poll.
+func TestOneHostileRunIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &deep{bad: "c"}
+		client, err := prefect1.New(prefect1.Options{API: "http://p.test", CoreVersion: prefect1.Version1, HTTP: &http.Client{Transport: d}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := func() map[flowrun.ID]bool { return readable(t, client) }
+		want := map[flowrun.ID]bool{"a": true, "b": true, "c": false, "d": true}
+		for range 3 {
+			if diff := cmp.Diff(want, read()); diff != "" {
+				t.Errorf("readable (-want +got):\n%s", diff)
+			}
+		}
+		if d.asked != 3 || d.others != 7 { // all, c and d, c; a and b, d; twice the other three
+			t.Errorf("got %d requests with the hostile run of %d, want 3 of 7", d.asked, d.others)
+		}
+		time.Sleep(6 * time.Minute)
+		d.bad = ""
+		if got := read(); !got["c"] {
+			t.Error("the run is not read again after a while")
+		}
+	})
+}
+
+// readable reads four runs and says which can be used; the others must say why.
+func readable(t *testing.T, client *prefect1.Client) map[flowrun.ID]bool {
+	t.Helper()
+	runs, err := client.FlowRuns(t.Context(), []flowrun.ID{"a", "b", "c", "d"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[flowrun.ID]bool{}
+	for _, run := range runs {
+		out[run.ID] = run.Err == nil
+		if _, deep := errors.AsType[*prefect1.DepthError](run.Err); run.Err != nil && !deep {
+			t.Errorf("%s: got %v", run.ID, run.Err)
+		}
+	}
+	return out
+}
+
+// An answer is bounded after decompression.
+func TestCompressedFlood(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		block := make([]byte, 1<<20)
+		for range 100 {
+			if _, err := z.Write(block); err != nil {
+				return // the client has had enough
+			}
+		}
+		_ = z.Close()
+	}))
+	defer server.Close()
+	client, err := prefect1.New(prefect1.Options{API: server.URL, CoreVersion: prefect1.Version1, HTTP: server.Client(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.RunsInQueue(t.Context(), time.Now(), nil)
+	if _, ok := errors.AsType[*retryhttp.TooLargeError](err); !ok {
+		t.Errorf("got %v, want that the answer is too large", err)
+	}
+}
+
+func TestQueueKeepsItsBounds(t *testing.T) {
+	t.Parallel()
+	var ids strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&ids, `"run-%d",`, i)
+	}
+	s := &server{answers: map[string][]string{"get_runs_in_queue": {
+		`{"data":{"get_runs_in_queue":{"flow_run_ids":["a","a",null,"","x\" }","a) , b","` + strings.Repeat("y", 65) + `",` + ids.String() + `"z"]}}}`,
+	}}}
+	queue, err := connect(t, prefect1.Version0, s).RunsInQueue(t.Context(), time.Unix(0, 0), nil)
+	if err != nil || len(queue) != 500 || queue[0] != "a" || queue[1] != "run-0" {
+		t.Errorf("got %d ids beginning with %q, %v; want 500, each once", len(queue), queue[:min(3, len(queue))], err)
+	}
+}
+
+// Whatever an agent's config holds, the agent starts; what can be applied is.
+func TestSettingsOfAgentConfig(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer string
+		want   prefect1.Settings
+		log    string
+	}{
+		"all":             {`{"data":{"agent_config":[{"settings":{"labels":["x","y"],"env_vars":{"A":"1","N":7,"B":true}}}]}}`, prefect1.Settings{Labels: []string{"x", "y"}, EnvVars: map[string]string{"A": "1", "N": "7", "B": "true"}}, ""},
+		"as text":         {`{"data":{"agent_config":[{"settings":"{\"labels\":[\"x\"]}"}]}}`, prefect1.Settings{Labels: []string{"x"}}, ""},
+		"none":            {`{"data":{"agent_config":[]}}`, prefect1.Settings{}, "there is none with the id"},
+		"null":            {`{"data":{"agent_config":[{"settings":null}]}}`, prefect1.Settings{}, ""},
+		"no object":       {`{"data":{"agent_config":[{"settings":[1]}]}}`, prefect1.Settings{}, "want an object"},
+		"wrong labels":    {`{"data":{"agent_config":[{"settings":{"labels":"x","env_vars":{"A":"1"}}}]}}`, prefect1.Settings{EnvVars: map[string]string{"A": "1"}}, "settings.labels"},
+		"wrong variable":  {`{"data":{"agent_config":[{"settings":{"env_vars":{"A":{}}}}]}}`, prefect1.Settings{}, "settings.env_vars.A"},
+		"another setting": {`{"data":{"agent_config":[{"settings":{"namespace":"n"}}]}}`, prefect1.Settings{}, "settings.namespace: only labels and env_vars"},
+		"refused":         {refused, prefect1.Settings{}, "no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log strings.Builder
+			s := &server{answers: map[string][]string{
+				"tenant": {`{"data":{"tenant":[{"id":"t"}]}}`}, "register_agent": {`{"data":{"register_agent":{"id":"a"}}}`},
+				"hello": {`{"data":{"hello":"hi"}}`}, "agent_config": {c.answer},
+			}}
+			client, err := prefect1.New(prefect1.Options{
+				API: "http://p.test", CoreVersion: prefect1.Version1, HTTP: &http.Client{Transport: s}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Connect(t.Context(), prefect1.Registration{Name: "n", ConfigID: "c"}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, client.Settings()); diff != "" {
+				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(log.String(), c.log) || (c.log == "") != (log.Len() == 0) {
+				t.Errorf("got log %q, want %q in it", log.String(), c.log)
+			}
+		})
+	}
+}
+
+// Whatever the server answers, nothing panics, and no run comes back that was not
+// asked for.
+func FuzzAnswers(f *testing.F) {
+	for _, seed := range []string{
+		`{"data":{"get_runs_in_queue":{"flow_run_ids":["a",null,7]},"flow_run":[{"id":"a","version":1,"serialized_state":{"type":"Scheduled","start_time":"2022-11-30T12:00:00"},"states":[{"version":1,"serialized_state":null}]}],"agent_config":[{"settings":{"labels":["x"],"env_vars":{"A":1}}}]}}`,
+		`{"errors":[{"message":"API_ERROR"}],"data":null}`, `{"data":{"flow_run":[null,{"id":{}},{"id":"b"}]}}`, `[[[[`, `"`, `{"data":{"set_flow_run_states":{"states":[null,{"id":"a","status":"QUEUED"}]}}}`, ``,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		synctest.Test(t, func(t *testing.T) {
+			c, err := prefect1.New(prefect1.Options{
+				API: "http://p.test", CoreVersion: prefect1.Version1, HTTP: &http.Client{Transport: constant(text)}, Logger: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Connect(t.Context(), prefect1.Registration{ConfigID: "c"}) // any answer will do
+			_, _ = c.RunsInQueue(t.Context(), time.Now(), nil)
+			_ = c.SetStates(t.Context(), []flowrun.Write{{FlowRunID: "a", Type: flowrun.Submitted}})
+			runs, _ := c.FlowRuns(t.Context(), []flowrun.ID{"a", "b"}, time.Now())
+			for _, run := range runs {
+				if run.ID != "a" && run.ID != "b" {
+					t.Errorf("got the run %q", run.ID)
+				}
+			}
+		})
+	})
+}
+
+type constant string
+
+func (c constant) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(c))), Request: req}, nil
+}

@@ -1,0 +1,53 @@
+package prefect1
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+)
+
+// NotFoundError means that the API knows no flow run of this id.
+type NotFoundError struct {
+	ID flowrun.ID
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("flow run %q does not exist, or not for this credential and tenant", e.ID)
+}
+
+// ConnectReader finds out what Connect finds out, without registering an agent:
+// for those who only look.
+func (c *Client) ConnectReader(ctx context.Context) error {
+	if err := c.findDialect(ctx); err != nil {
+		return fmt.Errorf("connect to %s: %w", c.o.API, err)
+	}
+	if err := c.findTenant(ctx, Registration{}); err != nil {
+		return fmt.Errorf("connect to %s: %w", c.o.API, err)
+	}
+	return nil
+}
+
+// FlowRun reads one flow run, whatever its state. A *NotFoundError means that it
+// is not there; what cannot be read of one that is there is its Err.
+func (c *Client) FlowRun(ctx context.Context, id flowrun.ID) (FlowRun, error) {
+	where := fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs([]flowrun.ID{id}))
+	runs, err := c.readRuns(ctx, where, c.session.Load().dialect.runFields(), historyRows)
+	if err != nil {
+		return FlowRun{}, fmt.Errorf("query flow run: %w", c.learn(ctx, err))
+	}
+	if len(runs) == 0 {
+		return FlowRun{}, &NotFoundError{ID: id}
+	}
+	return runs[0], c.deepen(ctx, runs[:1])
+}
+
+// ParseFlowRun reads a flow run as the API answers it. A history in it is used.
+func ParseFlowRun(data json.RawMessage) FlowRun {
+	var some struct {
+		States []json.RawMessage `json:"states"`
+	}
+	_ = json.Unmarshal(data, &some) // parseRun says what is wrong
+	return parseRun(data, len(some.States) > 0)
+}
