@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/prefect-kube/prefect-kube/internal/agent"
 	"github.com/prefect-kube/prefect-kube/internal/config"
@@ -59,6 +60,9 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
+	if err := usable(cfg); err != nil {
+		return err
+	}
 	cluster, err := connectCluster(ctx, cfg, out.cluster, log)
 	if err != nil {
 		return err
@@ -89,6 +93,8 @@ type started struct {
 	poke    chan struct{}
 	log     *slog.Logger
 	id      string
+	// standby is zero for an agent; see reaper.Policy.
+	standby time.Duration
 }
 
 func (s *started) run(ctx context.Context, stop *lifo) error {
@@ -97,7 +103,8 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 	if !ok {
 		return nil
 	}
-	watch, err := s.watch()
+	others := &rival{since: s.cluster.ServerNow(), log: s.log}
+	watch, err := s.watch(others.facts(ctx))
 	if err != nil {
 		return err
 	}
@@ -137,9 +144,9 @@ func (s *started) findPlace(ctx context.Context, loop *status.Loop) (string, boo
 	}
 }
 
-func (s *started) watch() (*kube.Watch[diagnose.Job, diagnose.Pod], error) {
+func (s *started) watch(job func(*batchv1.Job) diagnose.Job) (*kube.Watch[diagnose.Job, diagnose.Pod], error) {
 	return kube.NewWatch(s.cluster.JobsIn(s.cfg.Namespace), s.cluster.PodsIn(s.cfg.Namespace), kube.WatchOptions[diagnose.Job, diagnose.Pod]{
-		Namespace: s.cfg.Namespace, Label: flowrun.LabelFlowRunID, Job: diagnose.JobFacts, Pod: diagnose.PodFacts, Log: s.log,
+		Namespace: s.cfg.Namespace, Labels: flowrun.RunLabels(), Job: job, Pod: diagnose.PodFacts, Log: s.log,
 	})
 }
 
@@ -147,10 +154,20 @@ func (s *started) reaper(watch reaper.Watch, place string) (*reaper.Reaper, erro
 	return reaper.New(reaper.Options{
 		Watch: watch, Cluster: s.cluster, Witness: s.cluster, Reporter: s.prefect, Log: s.log,
 		Policy: reaper.Policy{
-			Agent: s.id, Place: place, Namespace: s.cfg.Namespace, LogName: s.cfg.Name, Grace: s.cfg.Grace,
-			DeleteFinished: s.cfg.DeleteFinishedJobs, SendLogs: s.cfg.SendLogs, Settle: s.settle(),
+			Agent: s.id, Place: place, Namespace: s.cfg.Namespace, LogName: reportName(s.cfg), Grace: s.cfg.Grace,
+			DeleteFinished: s.cfg.DeleteFinishedJobs, SendLogs: s.cfg.SendLogs, Settle: s.settle(), Standby: s.standby,
 		},
 	})
+}
+
+// reportName is the logger that lines about Jobs carry in run logs: k8s-infra, as
+// since 0.14.0 (agent/kubernetes/agent.py, manage_jobs). The agent of 0.11.0 has no
+// such lines and thus no name for them.
+func reportName(cfg config.Agent) string {
+	if cfg.CoreVersion == config.Core0 {
+		return cfg.Name
+	}
+	return "k8s-infra"
 }
 
 func (s *started) agent(place string, loop *status.Loop) (*agent.Agent, error) {
@@ -189,9 +206,15 @@ func connectCluster(ctx context.Context, cfg config.Agent, found *kube.Config, l
 }
 
 func connectPrefect(cfg config.Agent, base http.RoundTripper, log *slog.Logger) (*prefect1.Client, error) {
+	if base == nil {
+		var err error
+		if base, err = network(cfg); err != nil {
+			return nil, err
+		}
+	}
 	transport := retryhttp.New(retryhttp.Options{Base: base, Timeout: cfg.RequestTimeout, Logger: log})
 	client, err := prefect1.New(prefect1.Options{
-		API: cfg.API, CoreVersion: cfg.CoreVersion, Cloud: cfg.Backend == config.Cloud,
+		API: cfg.API, Endpoint: cfg.GraphQL, CoreVersion: cfg.CoreVersion, Cloud: cfg.Backend == config.Cloud,
 		Credential: cfg.Credential.Reveal, TenantID: cfg.TenantID,
 		HTTP: &http.Client{Transport: transport}, Logger: log,
 	})
@@ -219,6 +242,9 @@ func listen(ctx context.Context, cfg config.Agent, health *status.Health, poke c
 
 // jobSettings are the facts about the agent that a Job depends on.
 func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
+	if err := usableKeep(cfg.Keep); err != nil {
+		return jobspec.Settings{}, err
+	}
 	credential, err := cfg.Credential.Reveal()
 	if err != nil {
 		return jobspec.Settings{}, err
@@ -229,7 +255,11 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
-		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.Read,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.New(template.Options{}).Text,
+		Keep: cfg.Keep,
+	}
+	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {
+		settings.CredentialFrom = &jobspec.SecretKey{Secret: name, Key: key}
 	}
 	if cfg.ServiceAccountName != "" {
 		settings.ServiceAccountName = &cfg.ServiceAccountName

@@ -13,12 +13,16 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // clusterState is what the cluster of a case holds.
 type clusterState struct {
 	Jobs, Pods, Events []map[string]any
 	Overrides          []*override
+	Logs               map[string]string // by Pod
 }
 
 // override answers requests of one method on a path instead of the cluster.
@@ -31,30 +35,133 @@ type override struct {
 type cluster struct {
 	*recorder
 	overrides []*override
+	logs      map[string]string
 
 	lock    sync.Mutex
 	version int
-	objects map[string]map[string]map[string]any // resource, name
-	watches map[chan string]string               // resource
+	objects map[string]map[string]map[string]any // resource, namespace and name
+	watches map[chan string]watched
+}
+
+// watched is what a watch asked for.
+type watched struct {
+	resource string
+	request  *http.Request
 }
 
 var kinds = map[string][2]string{"jobs": {"batch/v1", "Job"}, "pods": {"v1", "Pod"}, "events": {"v1", "Event"}}
 
 func newCluster(r *recorder, s clusterState) *cluster {
-	c := &cluster{recorder: r, overrides: s.Overrides, objects: map[string]map[string]map[string]any{}, watches: map[chan string]string{}}
-	for resource, objects := range map[string][]map[string]any{"jobs": s.Jobs, "pods": s.Pods, "events": s.Events} {
-		c.objects[resource] = map[string]map[string]any{}
-		for _, o := range objects {
-			c.store(resource, o)
-		}
+	c := &cluster{
+		recorder: r, logs: s.Logs,
+		objects: map[string]map[string]map[string]any{"jobs": {}, "pods": {}, "events": {}}, watches: map[chan string]watched{},
+	}
+	for _, o := range s.Overrides {
+		c.overrides = append(c.overrides, new(*o)) // its answers are consumed
+	}
+	for _, o := range s.Jobs {
+		o = clone(o)
+		conclude(o)
+		c.store("jobs", o)
+	}
+	for _, o := range s.Pods {
+		o = clone(o)
+		c.adopt(o)
+		c.store("pods", o)
+	}
+	for _, o := range s.Events {
+		o = clone(o)
+		c.concern(o)
+		c.store("events", o)
 	}
 	return c
 }
 
+// The objects of a case are cut down to what the reference reads. What a real
+// cluster would say of them besides is added here: the condition that ends a Job,
+// the owner of a Pod, the UID of what an event is about.
+
+// conclude says what the Job controller does: a Job with a Pod that succeeded is
+// Complete, one that failed without another Pod on its way is Failed.
+func conclude(job map[string]any) {
+	status, _ := job["status"].(map[string]any)
+	if status == nil || status["conditions"] != nil {
+		return
+	}
+	end := ""
+	switch count := func(name string) bool { n, _ := status[name].(float64); return n > 0 }; {
+	case count("succeeded"):
+		end = "Complete"
+	case count("failed") && !count("active"):
+		end = "Failed"
+	}
+	if end != "" {
+		status["conditions"] = []any{map[string]any{
+			"type": end, "status": "True", "lastTransitionTime": time.Now().UTC().Format(time.RFC3339), "reason": map[string]string{"Failed": "BackoffLimitExceeded"}[end],
+		}}
+	}
+}
+
+func (c *cluster) adopt(pod map[string]any) {
+	specify(pod)
+	meta := metadata(pod)
+	own, _ := meta["labels"].(map[string]any)
+	if meta["ownerReferences"] != nil || own == nil {
+		return
+	}
+	for _, job := range c.objects["jobs"] {
+		of := metadata(job)
+		identified, _ := of["labels"].(map[string]any)
+		mine := own["job-name"] == of["name"]
+		for _, key := range []string{"prefect.io/identifier", "identifier"} {
+			mine = mine || own["job-name"] == nil && own[key] != nil && own[key] == identified[key]
+		}
+		if mine && meta["namespace"] == of["namespace"] {
+			meta["ownerReferences"] = []any{map[string]any{
+				"apiVersion": "batch/v1", "kind": "Job", "name": of["name"], "uid": of["uid"], "controller": true,
+			}}
+		}
+	}
+}
+
+// specify gives a Pod a container for each status.
+func specify(pod map[string]any) {
+	spec, _ := pod["spec"].(map[string]any)
+	status, _ := pod["status"].(map[string]any)
+	if spec == nil || status == nil {
+		return
+	}
+	for in, of := range map[string]string{"containerStatuses": "containers", "initContainerStatuses": "initContainers"} {
+		statuses, _ := status[in].([]any)
+		specs, _ := spec[of].([]any)
+		for _, s := range statuses {
+			name := s.(map[string]any)["name"]
+			if !slices.ContainsFunc(specs, func(c any) bool { return c.(map[string]any)["name"] == name }) {
+				specs = append(specs, map[string]any{"name": name})
+			}
+		}
+		spec[of] = specs
+	}
+}
+
+func (c *cluster) concern(event map[string]any) {
+	about, _ := event["involvedObject"].(map[string]any)
+	resource := strings.ToLower(text(about["kind"])) + "s"
+	if o := c.objects[resource][text(about["namespace"])+"/"+text(about["name"])]; o != nil && about["uid"] == nil {
+		about["uid"] = metadata(o)["uid"]
+	}
+}
+
+// names are those of the objects of one kind.
 func (c *cluster) names(resource string) []string {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	return slices.Sorted(maps.Keys(c.objects[resource]))
+	names := []string{}
+	for _, o := range c.objects[resource] {
+		names = append(names, text(metadata(o)["name"]))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // store puts an object in, as the API server completes it. The lock is held.
@@ -64,11 +171,12 @@ func (c *cluster) store(resource string, object map[string]any) {
 	meta["resourceVersion"] = strconv.Itoa(c.version)
 	if meta["uid"] == nil {
 		meta["uid"] = fmt.Sprintf("00000000-0000-4000-8000-%012d", c.version)
+	}
+	if meta["creationTimestamp"] == nil {
 		meta["creationTimestamp"] = time.Now().UTC().Format(time.RFC3339)
 	}
 	object["apiVersion"], object["kind"] = kinds[resource][0], kinds[resource][1]
-	name, _ := meta["name"].(string)
-	c.objects[resource][name] = object
+	c.objects[resource][text(meta["namespace"])+"/"+text(meta["name"])] = object
 	c.tell(resource, "ADDED", object)
 }
 
@@ -82,9 +190,9 @@ func metadata(object map[string]any) map[string]any {
 }
 
 func (c *cluster) tell(resource, event string, object map[string]any) {
-	for w, watched := range c.watches {
-		if watched == resource {
-			w <- frame(event, object)
+	for events, w := range c.watches {
+		if w.resource == resource && selected(object, w.request) {
+			events <- frame(event, object)
 		}
 	}
 }
@@ -94,7 +202,7 @@ func frame(event string, object any) string {
 	return string(data) + "\n"
 }
 
-var resourcePath = regexp.MustCompile(`^/(?:api/v1|apis/batch/v1)/namespaces/([^/]+)(?:/([a-z]+)(?:/([^/]+))?)?$`)
+var resourcePath = regexp.MustCompile(`^/(?:api/v1|apis/batch/v1)/namespaces/([^/]+)(?:/([a-z]+)(?:/([^/]+)(/log)?)?)?$`)
 
 // RoundTrip implements http.RoundTripper.
 func (c *cluster) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -106,7 +214,7 @@ func (c *cluster) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if req.URL.Query().Get("watch") != "" {
-		return c.watch(req)
+		return c.watch(req, e)
 	}
 	e.Answer = c.answer(e, req)
 	c.add(e)
@@ -129,17 +237,23 @@ func (c *cluster) answer(e exchange, req *http.Request) answer {
 		return object(http.StatusOK, map[string]any{
 			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": parts[1], "uid": "namespace-" + parts[1]},
 		})
+	case kinds[resource][0] == "":
+		return failure(http.StatusNotFound, "no such resource: "+resource)
 	case req.Method == http.MethodPost:
-		return c.create(resource, e.Request.Body)
+		return c.create(resource, parts[1], e.Request.Body)
 	case name == "":
 		return c.list(resource, req)
 	}
-	found := c.objects[resource][name]
+	found := c.objects[resource][parts[1]+"/"+name]
 	if found == nil {
 		return failure(http.StatusNotFound, fmt.Sprintf("%s %q not found", resource, name))
 	}
+	if parts[4] != "" {
+		log := c.logs[name]
+		return answer{Text: &log, ContentType: "text/plain"}
+	}
 	if req.Method == http.MethodDelete {
-		delete(c.objects[resource], name)
+		delete(c.objects[resource], parts[1]+"/"+name)
 		c.tell(resource, "DELETED", found)
 	}
 	return object(http.StatusOK, found)
@@ -155,7 +269,7 @@ func (c *cluster) overridden(e exchange) (answer, bool) {
 		if a.Default != nil {
 			return answer{}, false
 		}
-		if a.Message != "" {
+		if a.Message != "" || a.JSON == nil && a.Text == nil && a.Status >= http.StatusBadRequest {
 			return failure(a.Status, a.Message), true
 		}
 		return a, true
@@ -163,11 +277,12 @@ func (c *cluster) overridden(e exchange) (answer, bool) {
 	return answer{}, false
 }
 
-func (c *cluster) create(resource string, body any) answer {
+func (c *cluster) create(resource, namespace string, body any) answer {
 	o, _ := body.(map[string]any)
 	o = clone(o)
-	name, _ := metadata(o)["name"].(string)
-	if c.objects[resource][name] != nil {
+	meta := metadata(o)
+	meta["namespace"] = namespace
+	if name := text(meta["name"]); c.objects[resource][namespace+"/"+name] != nil {
 		return failure(http.StatusConflict, fmt.Sprintf("%s %q already exists", resource, name))
 	}
 	c.store(resource, o)
@@ -176,8 +291,8 @@ func (c *cluster) create(resource string, body any) answer {
 
 func (c *cluster) list(resource string, req *http.Request) answer {
 	items := []any{}
-	for _, name := range slices.Sorted(maps.Keys(c.objects[resource])) {
-		if o := c.objects[resource][name]; selected(o, req) {
+	for _, key := range slices.Sorted(maps.Keys(c.objects[resource])) {
+		if o := c.objects[resource][key]; selected(o, req) {
 			items = append(items, o)
 		}
 	}
@@ -187,41 +302,42 @@ func (c *cluster) list(resource string, req *http.Request) answer {
 	})
 }
 
-// selected knows the selectors that the agent uses: a label that exists, and one
-// with one of several values.
+// selected reports whether an object is in the namespace of a request and fits its
+// selectors.
 func selected(o map[string]any, req *http.Request) bool {
-	selector := req.URL.Query().Get("labelSelector")
-	key, values, some := strings.Cut(selector, " in (")
-	labels, _ := metadata(o)["labels"].(map[string]any)
-	value, has := labels[key].(string)
-	if some {
-		return slices.Contains(strings.Split(strings.TrimSuffix(values, ")"), ","), value)
+	meta, query := metadata(o), req.URL.Query()
+	own := map[string]string{}
+	convert(meta["labels"], &own)
+	byLabel, err := labels.Parse(query.Get("labelSelector"))
+	byField, failed := fields.ParseSelector(query.Get("fieldSelector"))
+	if err != nil || failed != nil || text(meta["namespace"]) != resourcePath.FindStringSubmatch(req.URL.Path)[1] {
+		return false
 	}
-	return selector == "" || has
+	about, _ := o["involvedObject"].(map[string]any)
+	return byLabel.Matches(labels.Set(own)) && byField.Matches(fields.Set{
+		"type": text(o["type"]), "metadata.name": text(meta["name"]),
+		"involvedObject.name": text(about["name"]), "involvedObject.uid": text(about["uid"]), "involvedObject.kind": text(about["kind"]),
+	})
 }
 
 // watch sends what is there, the bookmark that ends it, and then what changes.
-func (c *cluster) watch(req *http.Request) (*http.Response, error) {
+func (c *cluster) watch(req *http.Request, e exchange) (*http.Response, error) {
 	resource := resourcePath.FindStringSubmatch(req.URL.Path)[2]
-	events := make(chan string, 64)
+	events := make(chan string, 256)
 	c.lock.Lock()
-	c.watches[events] = resource
+	if a, ok := c.overridden(e); ok {
+		c.lock.Unlock()
+		return a.response(req)
+	}
+	c.watches[events] = watched{resource, req}
 	if req.URL.Query().Get("sendInitialEvents") == "true" {
-		for _, name := range slices.Sorted(maps.Keys(c.objects[resource])) {
-			if o := c.objects[resource][name]; selected(o, req) {
-				events <- frame("ADDED", o)
-			}
-		}
-		events <- frame("BOOKMARK", map[string]any{
-			"apiVersion": kinds[resource][0], "kind": kinds[resource][1], "metadata": map[string]any{
-				"resourceVersion": strconv.Itoa(c.version), "annotations": map[string]any{"k8s.io/initial-events-end": "true"},
-			},
-		})
+		c.begin(events, resource, req)
 	}
 	c.lock.Unlock()
 	reader, writer := io.Pipe()
 	go func() {
 		defer writer.CloseWithError(io.EOF)
+		defer c.unwatch(events)
 		for {
 			select {
 			case <-req.Context().Done():
@@ -233,10 +349,28 @@ func (c *cluster) watch(req *http.Request) (*http.Response, error) {
 			}
 		}
 	}()
-	a := answer{}
-	resp, err := a.response(req)
+	resp, err := answer{}.response(req)
 	resp.Body = reader
 	return resp, err
+}
+
+func (c *cluster) unwatch(events chan string) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	delete(c.watches, events)
+}
+
+func (c *cluster) begin(events chan string, resource string, req *http.Request) {
+	for _, key := range slices.Sorted(maps.Keys(c.objects[resource])) {
+		if o := c.objects[resource][key]; selected(o, req) {
+			events <- frame("ADDED", o)
+		}
+	}
+	events <- frame("BOOKMARK", map[string]any{
+		"apiVersion": kinds[resource][0], "kind": kinds[resource][1], "metadata": map[string]any{
+			"resourceVersion": strconv.Itoa(c.version), "annotations": map[string]any{"k8s.io/initial-events-end": "true"},
+		},
+	})
 }
 
 func object(status int, o any) answer {
@@ -246,7 +380,8 @@ func object(status int, o any) answer {
 
 var reasons = map[int]string{
 	http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound", http.StatusConflict: "AlreadyExists",
-	http.StatusGone: "Expired", http.StatusUnprocessableEntity: "Invalid",
+	http.StatusGone: "Expired", http.StatusUnprocessableEntity: "Invalid", http.StatusTooManyRequests: "TooManyRequests",
+	http.StatusUnauthorized: "Unauthorized", http.StatusBadRequest: "BadRequest", http.StatusServiceUnavailable: "ServiceUnavailable",
 }
 
 func failure(status int, message string) answer {

@@ -2,12 +2,18 @@ package app
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
+	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/diagnose"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
@@ -18,3 +24,33 @@ func StartAgentOver(ctx context.Context, cfg config.Agent, prefect, cluster http
 		cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster, QPS: 500, Burst: 1000}, Source: "test"},
 	}, log)
 }
+
+// RenderOver is Render with both ways out of the process replaced.
+func RenderOver(ctx context.Context, cfg config.Render, source string, out, notes io.Writer, prefect, cluster http.RoundTripper) error {
+	return render(ctx, cfg, source, strings.NewReader(""), out, notes, outside{
+		prefect: prefect,
+		cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster}, Source: "test"},
+	}, slog.New(slog.DiscardHandler))
+}
+
+// Drain is how long a stop may take.
+const Drain = drain
+
+// ResourceManagerOver is ResourceManager with both ways out of the process replaced.
+func ResourceManagerOver(ctx context.Context, cfg config.ResourceManager, prefect, cluster http.RoundTripper, log *slog.Logger) error {
+	return resourceManager(ctx, cfg, outside{
+		prefect: prefect,
+		cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster, QPS: 500, Burst: 1000}, Source: "test"},
+	}, log)
+}
+
+// JobSettings are the facts about the agent that a Job depends on.
+func JobSettings(cfg config.Agent) (jobspec.Settings, error) { return jobSettings(cfg) }
+
+// Rival is what the agent's watch does to each Job it sees.
+func Rival(ctx context.Context, since time.Time, log *slog.Logger) func(*batchv1.Job) diagnose.Job {
+	return (&rival{since: since, log: log}).facts(ctx)
+}
+
+// Network sends requests to the Prefect API.
+func Network(cfg config.Agent) (*http.Transport, error) { return network(cfg) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,12 +26,16 @@ type traffic struct {
 	exit    string
 	// left are the names of what the cluster holds at the end, nil if not recorded.
 	left map[string][]string
+	// passes is set where only passes of manage_jobs were recorded.
+	passes bool
+	// tellable are the words about the case's Pods and events that a report may hold.
+	tellable map[string]*regexp.Regexp
 }
 
 // reduce turns a run into the facts that must agree. The same function reduces
 // the recording and our own traffic:
 //
-//	exit                       class of the exit code; "waiting" if the agent went on instead of ending
+//	exit                       class of the exit code; "waiting" if the agent went on instead of ending; where recorded
 //	start/order                root fields up to the first poll, each once
 //	start/ROOT/...             to (path), header, reads (fields), input, tries
 //	poll/N/...                 the same without input; labels, tenant, before (relative to the time of the request)
@@ -39,10 +44,14 @@ type traffic struct {
 //	run/ID/state/N ...         type, version and message of each state written, type and start of the state inside
 //	run/ID/task-state/N, log/N the same of task runs, and run log lines
 //	run/ID/job/N/...           namespace, tries, and the leaves of the body
-//	deleted, left/KIND         names
+//	run/ID/told/WORD           what the reports of ended and stuck Jobs tell about Pods and events
+//	deleted/KIND/NAME, left/KIND/NAME
 //	request/ROOT/tries         how often a write was sent again
 //
-// Names of Jobs and their identifiers are masked. Left out, and why:
+// Names of Jobs that we make and their identifiers are masked. A message about an
+// answer of the Kubernetes API counts by what it must hold: status, reason and the
+// server's text. A report of the clean-up loop counts by the words it tells, lines
+// of one level in a row by their level. Left out, and why:
 //
 //   - introspection of the schema, which only tells us which documents to send
 //   - reads of flow runs by id alone, which verify claims and precede verdicts: the
@@ -53,8 +62,11 @@ type traffic struct {
 //   - empty objects, lists and nulls in Jobs, which mean nothing to Kubernetes
 //   - everything read from the cluster: the reference lists every minute, we watch
 //   - sleeps, whose effects are in tries and order
+//   - start and polls where only passes of manage_jobs were recorded, and when within
+//     or after them something happens: the reference looks once a minute
 func (t traffic) reduce() facts {
-	r := reducer{facts: facts{"exit": t.exit}, repeats: t.repeats, jobs: map[string]string{}, masks: map[string]string{}, counts: map[string]int{}}
+	r := reducer{traffic: t, facts: facts{}, jobs: map[string]string{}, masks: map[string]string{}, counts: map[string]int{}, written: map[string]string{}}
+	r.set("exit", t.exit)
 	for _, e := range t.exchanges {
 		switch e.API {
 		case "prefect":
@@ -65,10 +77,10 @@ func (t traffic) reduce() facts {
 	}
 	r.set("start/order", strings.Join(r.order, " "))
 	for kind, names := range t.left {
-		r.set("left/"+kind, strings.Join(names, " "))
+		for _, name := range names {
+			r.set("left/"+kind+"/"+r.mask(name), "yes")
+		}
 	}
-	slices.Sort(r.deleted)
-	r.set("deleted", strings.Join(r.deleted, " "))
 	for name, value := range r.facts {
 		r.facts[name] = r.mask(value)
 	}
@@ -76,14 +88,16 @@ func (t traffic) reduce() facts {
 }
 
 type reducer struct {
+	traffic
 	facts   facts
-	repeats bool
 	order   []string // roots at start
 	polls   int
-	deleted []string
 	jobs    map[string]string // fact name by Job name
 	masks   map[string]string
 	counts  map[string]int
+	written map[string]string // message by fact name of a state
+	// refusal is the last answer of the cluster that was a failure.
+	refusal *answer
 	last    exchange
 	lastAt  string // fact name of the last request to Prefect
 }
@@ -122,7 +136,8 @@ func (r *reducer) prefect(e exchange) {
 		r.set("broken document", err.Error())
 		return
 	}
-	if d.root == "__type" || d.root == "flow_run" && !d.offered {
+	read := d.root == "__type" || d.root == "flow_run_by_pk" || d.root == "flow_run" && !d.offered
+	if read || r.passes && (starts[d.root] || d.root == "get_runs_in_queue") {
 		return
 	}
 	if r.repeats && repeated(r.last, e) {
@@ -134,7 +149,7 @@ func (r *reducer) prefect(e exchange) {
 	switch {
 	case d.root == "get_runs_in_queue":
 		r.poll(e, d)
-	case r.polls == 0:
+	case starts[d.root]:
 		r.start(e, d)
 	case d.root == "flow_run":
 		r.metadata(e, d)
@@ -148,6 +163,9 @@ func (r *reducer) prefect(e exchange) {
 		r.set("unknown/"+d.root, "sent")
 	}
 }
+
+// starts are the root fields of the start.
+var starts = map[string]bool{"auth_info": true, "tenant": true, "register_agent": true, "agent_config": true, "hello": true}
 
 // repeated is whether a request is the one before, sent again since that failed.
 func repeated(last, e exchange) bool {
@@ -226,14 +244,54 @@ func (r *reducer) metadata(e exchange, d document) {
 
 func (r *reducer) states(e exchange) {
 	for _, w := range statesOf(e.Request.Variables) {
-		at := r.next("run/" + w.FlowRunID + "/state")
+		name := "run/" + w.FlowRunID + "/state"
+		message := text(w.State["message"])
+		if before := fmt.Sprintf("%s/%d", name, r.counts[name]); r.facts[before] == summary(w) && r.written[before] == message {
+			r.again(before) // a refused state, written again
+			continue
+		}
+		at := r.next(name)
 		r.set(at, summary(w))
-		r.set(at+"/message", text(w.State["message"]))
+		r.written[at] = message
+		report := strings.HasPrefix(message, "Kubernetes Error: ")
+		r.set(at+"/message", r.told(w.FlowRunID, message, report, text(w.State["type"]) == "Failed"))
 		if inner, ok := w.State["state"].(map[string]any); ok {
 			r.set(at+"/inner", strings.TrimSpace(text(inner["type"])+" "+instant(inner["start_time"])))
 		}
 		r.did(w.FlowRunID, text(w.State["type"]))
 	}
+}
+
+// told is what counts of a message.
+func (r *reducer) told(id, message string, report, failure bool) string {
+	if a := r.refusal; a != nil && a.tells(message) {
+		return fmt.Sprintf("kubernetes: %d, reason and message of the server", a.status())
+	}
+	switch {
+	case !report && failure:
+		return "failure: " + message
+	case !report:
+		return message
+	}
+	for word, pattern := range r.tellable {
+		if pattern.MatchString(message) {
+			r.set("run/"+id+"/told/"+word, "yes")
+		}
+	}
+	if cause, ok := strings.CutPrefix(message, "Kubernetes Error: "); ok && cause != "" {
+		return "Kubernetes Error: and a cause"
+	}
+	return "a report"
+}
+
+// tells reports whether a message holds status, reason and text of an answer of the
+// Kubernetes API. The reference prints the body, where quotes are escaped.
+func (a answer) tells(message string) bool {
+	var status struct{ Message, Reason string }
+	_ = json.Unmarshal(a.body(), &status) // another form tells nothing
+	plain := strings.ReplaceAll(message, `\"`, `"`)
+	return status.Reason != "" && strings.Contains(plain, strconv.Itoa(a.status())) &&
+		strings.Contains(plain, status.Reason) && strings.Contains(plain, status.Message)
 }
 
 func summary(w write) string {
@@ -272,17 +330,27 @@ func (r *reducer) logs(e exchange) {
 		lines.Input.Logs = []line{one.Input.Logs}
 	}
 	for _, l := range lines.Input.Logs {
+		if l.Name == "k8s-infra" {
+			r.told(l.FlowRunID, l.Message, true, false)
+			r.did(l.FlowRunID, l.Level+" report")
+			continue
+		}
 		at := r.next("run/" + l.FlowRunID + "/log")
 		r.set(at, l.Level+" "+l.Name)
-		r.set(at+"/message", l.Message)
+		r.set(at+"/message", r.told(l.FlowRunID, l.Message, false, l.Level == "ERROR"))
 		r.did(l.FlowRunID, l.Level+" line")
 	}
 }
 
-// did adds to the order of what was done for a run.
+// did adds to the order of what was done for a run. Reports of one level in a row
+// are one.
 func (r *reducer) did(id, what string) {
 	name := "run/" + id + "/order"
-	if before := r.facts[name]; before != "" {
+	before := r.facts[name]
+	switch {
+	case strings.HasSuffix(what, " report") && strings.HasSuffix(before, what):
+		return
+	case before != "":
 		what = before + ", " + what
 	}
 	r.set(name, what)
@@ -291,9 +359,12 @@ func (r *reducer) did(id, what string) {
 func (r *reducer) kubernetes(e exchange) {
 	parts := resourcePath.FindStringSubmatch(e.Request.Path)
 	body, _ := e.Request.Body.(map[string]any)
+	if e.Answer.status() >= http.StatusBadRequest {
+		r.refusal = &e.Answer
+	}
 	switch {
 	case e.Request.Method == http.MethodDelete && parts != nil:
-		r.deleted = append(r.deleted, parts[2]+"/"+parts[3])
+		r.set("deleted/"+parts[2]+"/"+parts[3], "yes")
 	case e.Request.Method == http.MethodPost && parts != nil:
 		r.job(body, parts[1])
 	}

@@ -25,7 +25,9 @@ import (
 // One thing it does by itself. Our agent reads after a claim what counts, which
 // the Python agent never does, so no script has an answer to that. Such a read is
 // told by its filter, which names ids alone; it is answered from the runs that the
-// script gave, with the states written since.
+// script gave, with the states written since. A run that only Jobs name is read
+// by 1.4.1 with flow_run_by_pk: one answer of that script for each run that we ask
+// for, with the history that a server has of such a run.
 type backend struct {
 	*recorder
 	script map[string][]answer
@@ -74,21 +76,29 @@ func (b *backend) answer(e exchange) answer {
 	if d.root == "flow_run" && !d.offered {
 		return b.current(d.ids)
 	}
-	answers, ok := b.script[d.root]
-	if !ok || len(answers) == 0 {
+	a, ok := b.next(d.root)
+	if !ok {
 		return refusal(fmt.Sprintf("Cannot query field %q", d.root))
-	}
-	a := answers[0]
-	if len(answers) > 1 {
-		b.script[d.root] = answers[1:]
 	}
 	if d.root == "flow_run" {
 		b.see(a)
 	}
 	if d.root == "set_flow_run_states" && a.Status == 0 && a.Data != nil && !a.Close {
-		b.write(e.Request.Variables)
+		b.write(e.Request.Variables, a)
 	}
 	return a
+}
+
+// next takes the next answer of a script.
+func (b *backend) next(root string) (answer, bool) {
+	answers := b.script[root]
+	if len(answers) == 0 {
+		return answer{}, false
+	}
+	if len(answers) > 1 {
+		b.script[root] = answers[1:]
+	}
+	return answers[0], true
 }
 
 func refusal(message string) answer {
@@ -98,7 +108,7 @@ func refusal(message string) answer {
 	return answer{Status: http.StatusBadRequest, JSON: text}
 }
 
-// see remembers the runs of a scripted answer.
+// see remembers the runs of a scripted answer, unless a state was written since.
 func (b *backend) see(a answer) {
 	if b.runs == nil {
 		b.runs = map[string]map[string]any{}
@@ -108,33 +118,98 @@ func (b *backend) see(a answer) {
 	}
 	_ = json.Unmarshal(a.Data, &data) // an answer without runs has none
 	for _, run := range data.Runs {
-		if id, ok := run["id"].(string); ok {
+		id, ok := run["id"].(string)
+		if known := b.runs[id]; ok && (known == nil || versionOf(known) <= versionOf(run)) {
 			b.runs[id] = maps.Clone(run)
 		}
 	}
 }
 
-// write does what the server does: the new state is shown, under the next version.
-func (b *backend) write(variables any) {
+// write does what the server does: the new state is shown, under the next
+// version. States that the answer queues are not.
+func (b *backend) write(variables any, a answer) {
+	queued := map[string]bool{}
+	var data struct {
+		Set struct{ States []struct{ ID, Status string } } `json:"set_flow_run_states"`
+	}
+	_ = json.Unmarshal(a.Data, &data) // an answer of another form queues nothing
+	for _, s := range data.Set.States {
+		queued[s.ID] = s.Status == "QUEUED"
+	}
 	for _, w := range statesOf(variables) {
 		run := b.runs[w.FlowRunID]
-		if run == nil {
+		if run == nil || queued[w.FlowRunID] {
 			continue
 		}
-		version, _ := run["version"].(float64)
+		version := versionOf(run)
 		run["version"], run["state"], run["serialized_state"] = version+1, w.State["type"], w.State
+		if rows, ok := run["states"].([]any); ok {
+			run["states"] = append(rows, row(version+1, w.State))
+		}
 	}
 }
 
 func (b *backend) current(ids []string) answer {
 	found := []any{}
 	for _, id := range ids {
-		if run := b.runs[id]; run != nil {
+		run := b.runs[id]
+		if run == nil {
+			var refused *answer
+			if run, refused = b.byJob(id); refused != nil {
+				return *refused
+			}
+		}
+		if run != nil {
 			found = append(found, run)
 		}
 	}
 	data, _ := json.Marshal(map[string]any{"flow_run": found})
 	return answer{Data: data}
+}
+
+// byJob reads a run that the script knows by flow_run_by_pk. As soon as a state of
+// it was written that is shown instead.
+func (b *backend) byJob(id string) (run map[string]any, refused *answer) {
+	a, ok := b.next("flow_run_by_pk")
+	if !ok {
+		return nil, nil
+	}
+	var data struct {
+		Run *struct {
+			State map[string]any `json:"serialized_state"`
+		} `json:"flow_run_by_pk"`
+	}
+	if a.Data == nil || a.status() != http.StatusOK || a.Close {
+		return nil, &a
+	}
+	if json.Unmarshal(a.Data, &data) != nil || data.Run == nil {
+		return nil, nil
+	}
+	var rows []any
+	for _, kind := range []string{"Scheduled", "Submitted", "Running"} {
+		if kind == data.Run.State["type"] {
+			break
+		}
+		rows = append(rows, row(float64(len(rows)+1), map[string]any{"type": kind}))
+	}
+	version := float64(len(rows) + 1)
+	run = map[string]any{
+		"id": id, "version": version, "serialized_state": data.Run.State,
+		"states": append(rows, row(version, data.Run.State)),
+	}
+	if b.runs == nil {
+		b.runs = map[string]map[string]any{}
+	}
+	if len(b.script["flow_run_by_pk"]) == 1 { // the last answer repeats, so writes may be seen
+		b.runs[id] = run
+	}
+	return run, nil
+}
+
+func versionOf(run map[string]any) float64 { v, _ := run["version"].(float64); return v }
+
+func row(version float64, state map[string]any) map[string]any {
+	return map[string]any{"version": version, "serialized_state": state}
 }
 
 // body is the text of the answer.

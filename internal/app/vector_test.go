@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +33,8 @@ const (
 type vector struct {
 	Input struct {
 		Mode        string
+		Passes      int
+		Agent       map[string]any // constructor arguments, in mode heartbeat
 		Command     []string
 		Environment map[string]string
 		Files       map[string]string
@@ -40,11 +44,24 @@ type vector struct {
 		Cluster     clusterState
 	}
 	Expected struct {
-		Exit         struct{ Code int }
+		Exit         *struct{ Code int }
 		Exchanges    []exchange
 		ClusterAfter *struct{ Jobs, Pods []string } `json:"cluster_after"`
 	}
+	Deviates []struct{ ID string }
+
+	// core is the release that the case was recorded with.
+	core string
+	// dir and home are {{DIR}} and {{HOME}}.
+	dir, home string
 }
+
+func (v *vector) places() *strings.Replacer {
+	return strings.NewReplacer("{{DIR}}", v.dir, "{{HOME}}", v.home)
+}
+
+// heartbeat reports whether only passes of manage_jobs were recorded.
+func (v *vector) heartbeat() bool { return v.Input.Mode == "heartbeat" }
 
 // exchange is one request and its answer, recorded or our own.
 type exchange struct {
@@ -57,6 +74,9 @@ type exchange struct {
 		Body         any
 	}
 	Answer answer
+	// Pass and PassAbortedBy occur in recordings of passes.
+	Pass          int
+	PassAbortedBy map[string]any `json:"pass_aborted_by"`
 	// at is when the request was sent. In a recording the clock stands still.
 	at time.Time
 }
@@ -80,10 +100,17 @@ func readVector(t *testing.T, file string) vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer("{{API}}", apiURL, "{{API_HOST}}", apiHost, "{{K8S}}", clusterURL).Replace(string(data))
-	var v vector
+	return parseVector(t, filepath.Base(filepath.Dir(file)), string(data))
+}
+
+// parseVector reads a case of one release.
+func parseVector(t *testing.T, core, text string) vector {
+	t.Helper()
+	text = strings.NewReplacer("{{API}}", apiURL, "{{API_HOST}}", apiHost, "{{K8S}}", clusterURL).Replace(text)
+	v := vector{core: core, dir: t.TempDir(), home: t.TempDir()}
+	text = v.places().Replace(text)
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatalf("%s: %v", file, err)
+		t.Fatal(err)
 	}
 	return v
 }
@@ -96,8 +123,21 @@ type outcome struct {
 	log       string
 }
 
-// patience is how long an agent may go on that would have ended in the recording.
-const patience = 10 * time.Minute
+const (
+	// patience is how long an agent may go on that would have ended in the recording.
+	patience = 10 * time.Minute
+	// aPass is the pause between two passes of manage_jobs, and aftermath how long we
+	// go on after the last one: until what is stuck has been failed and what has
+	// ended is deleted. When something happens is not compared.
+	aPass, aftermath = time.Minute, time.Hour
+)
+
+func (v *vector) patience() time.Duration {
+	if v.heartbeat() {
+		return time.Duration(max(1, v.Input.Passes))*aPass + aftermath
+	}
+	return patience
+}
 
 // run starts the agent as the case says, in a bubble whose clock shows the
 // recorded time at the start.
@@ -110,15 +150,15 @@ func (v *vector) run(t *testing.T) outcome {
 		var log bytes.Buffer
 		r := &recorder{}
 		out.cluster = newCluster(r, v.Input.Cluster)
-		out.exit = runAgent(t.Context(), core, src, &backend{recorder: r, script: v.Input.Backend}, out.cluster,
-			slog.New(slog.NewTextHandler(&log, nil)))
+		out.exit = runAgent(t.Context(), core, src, &backend{recorder: r, script: maps.Clone(v.Input.Backend)}, out.cluster,
+			slog.New(slog.NewTextHandler(&log, nil)), v.patience())
 		out.exchanges, out.log = r.exchanges, log.String()
 	})
 	return out
 }
 
 // runAgent does what the command does between its command line and its exit code.
-func runAgent(ctx context.Context, core string, src config.Sources, b *backend, c *cluster, log *slog.Logger) string {
+func runAgent(ctx context.Context, core string, src config.Sources, b http.RoundTripper, c *cluster, log *slog.Logger, patience time.Duration) string {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
@@ -157,13 +197,15 @@ func exitCode(err error) string {
 // sources is what the case's command line, environment and files say.
 func (v *vector) sources(t *testing.T) (core string, src config.Sources) {
 	t.Helper()
-	dir, home := t.TempDir(), t.TempDir()
-	writeFiles(t, dir, v.Input.Files)
-	writeFiles(t, home, v.Input.HomeFiles)
-	places := strings.NewReplacer("{{DIR}}", dir, "{{HOME}}", home)
-	src = config.Sources{HomeDir: home, Env: []string{"HOME=" + home}}
+	writeFiles(t, v.dir, v.Input.Files)
+	writeFiles(t, v.home, v.Input.HomeFiles)
+	src = config.Sources{HomeDir: v.home, Env: []string{"HOME=" + v.home}}
 	for name, value := range v.Input.Environment {
-		src.Env = append(src.Env, name+"="+places.Replace(value))
+		src.Env = append(src.Env, name+"="+value)
+	}
+	if v.heartbeat() {
+		src.Flags = constructorFlags(v.Input.Agent)
+		return config.Core1, src
 	}
 	core, rest := config.Core1, v.Input.Command
 	switch {
@@ -178,13 +220,55 @@ func (v *vector) sources(t *testing.T) (core string, src config.Sources) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, values := range flags {
-		for i := range values {
-			values[i] = places.Replace(values[i])
-		}
-	}
 	src.Flags = flags
 	return core, src
+}
+
+// constructorFlags says the arguments of the Python class by our flags. The pause
+// between polls is long, since nothing is polled for in these cases.
+func constructorFlags(args map[string]any) map[string][]string {
+	flags := map[string][]string{"max-poll-interval": {"60s"}}
+	for name, value := range args {
+		switch name {
+		case "delete_finished_jobs":
+			if value == false {
+				flags["disable-job-deletion"] = []string{"true"}
+			}
+		case "no_cloud_logs":
+			if value == true {
+				flags["no-cloud-logs"] = []string{"true"}
+			}
+		case "labels":
+			flags["label"] = wordsOf(value)
+		case "env_vars":
+			flags["env"] = wordsOf(value)
+		case "image_pull_secrets":
+			flags["image-pull-secrets"] = []string{strings.Join(wordsOf(value), ",")}
+		default:
+			flags[strings.TrimSuffix(strings.ReplaceAll(name, "_", "-"), "-path")] = wordsOf(value)
+		}
+	}
+	return flags
+}
+
+func wordsOf(value any) []string {
+	switch v := value.(type) {
+	case nil:
+		return nil
+	case []any:
+		var words []string
+		for _, word := range v {
+			words = append(words, wordsOf(word)...)
+		}
+		return words
+	case map[string]any:
+		var words []string
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			words = append(words, fmt.Sprintf("%s=%v", name, v[name]))
+		}
+		return words
+	}
+	return []string{fmt.Sprint(value)}
 }
 
 func writeFiles(t *testing.T, dir string, files map[string]string) {
@@ -213,6 +297,12 @@ func parseFlags(core string, args []string) (map[string][]string, error) {
 		name, value, given := strings.Cut(word, "=")
 		f, ok := findFlag(core, name)
 		switch {
+		case !ok && core == config.Core0:
+			// Options of other kinds of agents, which 0.11.0 takes and ignores.
+			if !given && len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "kubernetes" {
+				args = args[1:]
+			}
+			continue
 		case !ok:
 			return nil, fmt.Errorf("option %q is not known here", word)
 		case !given && f.Means != "":

@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"slices"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/manifests"
+)
+
+// Install writes the objects that run the agent inside a cluster, as YAML and
+// nothing else. What the reader has to do besides goes to the log. A
+// *config.Error, or several joined, means that an argument cannot be used.
+func Install(ctx context.Context, cfg config.Install, out io.Writer, log *slog.Logger) error {
+	options, err := installOptions(cfg)
+	if err != nil {
+		return err
+	}
+	documents, err := installDocuments(options, cfg.Reference)
+	if err != nil {
+		return arguments(err)
+	}
+	for _, hint := range append(slices.Clone(cfg.Warnings), hints(options, cfg)...) {
+		log.WarnContext(ctx, "installation", slog.String("reason", hint))
+	}
+	text, err := manifests.YAML(documents)
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(text); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+func installDocuments(o manifests.Options, reference string) ([]manifests.Tree, error) {
+	if reference != "" {
+		o.Version = reference
+		return manifests.Reference(o)
+	}
+	return manifests.Ours(o)
+}
+
+func installOptions(cfg config.Install) (manifests.Options, error) {
+	credential, err := cfg.Credential.Reveal()
+	if err != nil {
+		return manifests.Options{}, err
+	}
+	o := manifests.Options{
+		Version: cfg.CoreVersion, ImageTag: cfg.Version, Image: cfg.Image, Keep: cfg.Keep,
+		Credential: credential, TenantID: cfg.TenantID, API: cfg.API, Endpoint: cfg.Endpoint, Backend: cfg.Backend,
+		Namespace: cfg.Namespace, ImagePullSecrets: cfg.ImagePullSecrets,
+		ResourceManager: cfg.ResourceManager, RBAC: cfg.RBAC, Latest: cfg.Latest,
+		MemRequest: cfg.MemRequest, MemLimit: cfg.MemLimit, CPURequest: cfg.CPURequest, CPULimit: cfg.CPULimit,
+		ImagePullPolicy: cfg.ImagePullPolicy, ServiceAccountName: cfg.ServiceAccountName,
+		Labels: cfg.Labels, AgentConfigID: cfg.AgentConfigID,
+	}
+	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {
+		o.CredentialFrom = manifests.SecretKey{Secret: name, Key: key}
+	}
+	for _, v := range cfg.EnvVars {
+		o.EnvVars = append(o.EnvVars, manifests.EnvVar{Name: v.Name, Value: v.Value})
+	}
+	return o, nil
+}
+
+// arguments names the flags of what package manifests refuses.
+func arguments(err error) error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, e := range many.Unwrap() {
+			all = append(all, arguments(e))
+		}
+		return errors.Join(all...)
+	}
+	if e, ok := errors.AsType[*manifests.ArgumentError](err); ok {
+		return &config.Error{Place: "--" + e.Argument, Problem: e.Problem, Mend: e.Mend}
+	}
+	return err
+}
+
+// hints say what the agent will still need, or what of the command line is in vain.
+func hints(o manifests.Options, cfg config.Install) []string {
+	if cfg.Reference != "" {
+		return nil
+	}
+	out := o.Conflicts()
+	if from, expected := o.Credentials(); expected && o.Credential == "" {
+		out = append(out, fmt.Sprintf("the agent waits for a credential: kubectl create secret generic %s --namespace %s --from-literal=%s=...",
+			from.Secret, namespaceOf(o), from.Key))
+	}
+	if u, err := url.Parse(cfg.Endpoint); err == nil && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
+		out = append(out, u.Redacted()+" is the pod itself inside the cluster: name the Prefect API with --api as Pods reach it")
+	}
+	if !o.RBAC {
+		out = append(out, "the agent gets the rights of the service account default only: --rbac prints what it needs")
+	}
+	return out
+}
+
+func namespaceOf(o manifests.Options) string {
+	if o.Namespace == "" {
+		return "default"
+	}
+	return o.Namespace
+}

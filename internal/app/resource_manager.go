@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/diagnose"
+	"github.com/prefect-kube/prefect-kube/internal/reaper"
+	"github.com/prefect-kube/prefect-kube/internal/status"
+)
+
+const (
+	// managerName is the logger's name in run logs, as 0.11.0 had it
+	// (agent/kubernetes/resource_manager.py).
+	managerName = "resource-manager"
+	// standby lets every agent of the namespace report first; see reaper.Policy.
+	standby = 4 * time.Second
+	// beat is how often the resource manager says that it is alive.
+	beat = 10 * time.Second
+)
+
+// ResourceManager runs the loop that reports endings and deletes finished Jobs,
+// and nothing else, until ctx ends. Agents run the same loop; any number of both
+// may run at once. A *config.Error means that it cannot start as configured.
+func ResourceManager(ctx context.Context, cfg config.ResourceManager, log *slog.Logger) error {
+	return resourceManager(ctx, cfg, outside{}, log)
+}
+
+func resourceManager(ctx context.Context, m config.ResourceManager, out outside, log *slog.Logger) error {
+	for _, warning := range m.Warnings {
+		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
+	}
+	cfg := managerAsAgent(m)
+	cluster, err := connectCluster(ctx, cfg, out.cluster, log)
+	if err != nil {
+		return err
+	}
+	prefect, err := connectPrefect(cfg, out.prefect, log)
+	if err != nil {
+		return err
+	}
+	health := status.NewHealth()
+	server, err := listen(ctx, cfg, health, make(chan struct{}, 1), log)
+	if err != nil {
+		return err
+	}
+	s := &started{cfg: cfg, cluster: cluster, prefect: prefect, health: health, log: log, id: uuid.NewString(), standby: standby}
+	var stop lifo
+	stop.start(ctx, server.Run)
+	err = s.manage(ctx, &stop)
+	return errors.Join(err, stop.all())
+}
+
+// managerAsAgent is the agent that would run the same loop.
+func managerAsAgent(m config.ResourceManager) config.Agent {
+	return config.Agent{
+		Common: m.Common, CoreVersion: m.CoreVersion, Backend: m.Backend, API: m.API, Credential: m.Credential, TenantID: m.TenantID,
+		Name: managerName, AgentAddress: m.AgentAddress, SendLogs: m.SendLogs, Namespace: m.Namespace,
+		DeleteFinishedJobs: m.DeleteFinishedJobs, RequestTimeout: m.RequestTimeout, Grace: m.Grace, Kubeconfig: m.Kubeconfig,
+		GraphQL: m.GraphQL, CABundle: m.CABundle,
+	}
+}
+
+func (s *started) manage(ctx context.Context, stop *lifo) error {
+	loop := s.health.Loop("watch", silence)
+	place, ok := s.findPlace(ctx, loop)
+	if !ok {
+		return nil
+	}
+	watch, err := s.watch(diagnose.JobFacts)
+	if err != nil {
+		return err
+	}
+	reaper, err := s.reaper(watch, place)
+	if err != nil {
+		return err
+	}
+	s.log.InfoContext(ctx, "resource manager started", slog.String("namespace", s.cfg.Namespace))
+	stop.start(ctx, watch.Run)
+	return s.keepBeat(ctx, reaper, watch.Ready(), loop)
+}
+
+// keepBeat runs the reaper, and tells health beside it whether the cluster was read.
+func (s *started) keepBeat(ctx context.Context, r *reaper.Reaper, ready <-chan struct{}, loop *status.Loop) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.Run(ctx) })
+	g.Go(func() error {
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ready:
+				loop.Progress()
+			default:
+				loop.Fail("jobs and pods not read yet")
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+			}
+		}
+	})
+	return g.Wait()
+}

@@ -1,0 +1,149 @@
+package app
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+)
+
+// usable checks what package config cannot: names that other packages know, and
+// files that must be there. What it returns is one *config.Error or several joined.
+func usable(cfg config.Agent) error {
+	return errors.Join(usableKeep(cfg.Keep), usableTenant(cfg), usableTemplate(cfg.JobTemplate))
+}
+
+func usableKeep(names []string) error {
+	var problems []error
+	for _, name := range names {
+		if !slices.Contains(jobspec.KeepNames(), name) {
+			problems = append(problems, unknownKeep(name))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func unknownKeep(name string) error {
+	for _, change := range jobspec.Changes() {
+		if change.Name == name {
+			return &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q cannot be kept", name), Mend: "that a run starts exactly once rests on the difference"}
+		}
+	}
+	e := &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q is no behaviour of the Python agent that can be kept", name), Mend: "use " + strings.Join(jobspec.KeepNames(), ", ")}
+	if best := config.Nearest(name, jobspec.KeepNames()); best != "" {
+		e.Mend = "did you mean " + best + "?"
+	}
+	return e
+}
+
+// usableTenant refuses what the client of 1.4.1 refuses (client/client.py).
+func usableTenant(cfg config.Agent) error {
+	if cfg.CoreVersion == config.Core0 || cfg.TenantID == "" {
+		return nil
+	}
+	if _, err := uuid.Parse(cfg.TenantID); err != nil {
+		return &config.Error{Place: "--tenant-id, PREFECT__CLOUD__TENANT_ID", Problem: fmt.Sprintf("%q is not the id of a tenant", cfg.TenantID), Mend: "write the UUID that is shown in Prefect Cloud"}
+	}
+	return nil
+}
+
+// usableTemplate looks for a template on this machine; one elsewhere may come back
+// before the first run needs it.
+func usableTemplate(path string) error {
+	name := path
+	if scheme, rest, ok := strings.Cut(path, "://"); ok {
+		if !slices.Contains([]string{"file", "local", "agent"}, scheme) {
+			return nil
+		}
+		name = rest
+	}
+	if name == "" {
+		return nil
+	}
+	file, err := os.Open(name) //nolint:gosec // the operator names the file on purpose
+	if err != nil {
+		return &config.Error{Place: "--job-template", Problem: err.Error()}
+	}
+	return file.Close()
+}
+
+// network sends requests to the Prefect API: through the proxies that HTTPS_PROXY,
+// HTTP_PROXY and NO_PROXY name, and trusting whom the configuration says.
+func network(cfg config.Agent) (*http.Transport, error) {
+	base := retryhttp.NewBase()
+	if cfg.CABundle.Path == "" {
+		return base, nil
+	}
+	roots, err := authorities(cfg.CABundle)
+	base.TLSClientConfig.RootCAs = roots
+	return base, err
+}
+
+// maxBundle bounds what is read of certificate authorities, in bytes. Mozilla's
+// whole list is 220 KiB.
+const maxBundle = 8 << 20
+
+// authorities reads the certificate authorities that stand in for the system's,
+// as requests does for Python: from a file, or from the files of a directory.
+func authorities(bundle config.File) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	files, err := bundleFiles(bundle.Path)
+	found := false
+	for _, name := range files {
+		var text []byte
+		if text, err = readBundle(name); err != nil {
+			break
+		}
+		found = pool.AppendCertsFromPEM(text) || found
+	}
+	switch {
+	case err != nil:
+		return nil, &config.Error{Place: bundle.Place, Problem: err.Error()}
+	case !found:
+		return nil, &config.Error{Place: bundle.Place, Problem: fmt.Sprintf("no certificate in %q", bundle.Path), Mend: "name a file of certificates in PEM form"}
+	}
+	return pool, nil
+}
+
+func bundleFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, entry := range entries {
+		name := filepath.Join(path, entry.Name())
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() { // a link counts as what it points to
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+func readBundle(name string) ([]byte, error) {
+	file, err := os.Open(name) //nolint:gosec // the operator names the file on purpose
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // read only
+	text, err := io.ReadAll(io.LimitReader(file, maxBundle+1))
+	if err == nil && len(text) > maxBundle {
+		err = fmt.Errorf("%q is larger than %d MiB", name, maxBundle>>20)
+	}
+	return text, err
+}

@@ -1,0 +1,270 @@
+package app_test
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/app"
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+func resolve(t *testing.T, core string, flags map[string][]string, env ...string) config.Agent {
+	t.Helper()
+	cfg, err := config.ResolveAgent(core, config.Sources{Env: append([]string{"PREFECT__BACKEND=server"}, env...), HomeDir: t.TempDir(), Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// What cannot be used is a configuration error before anything is connected to.
+func TestStartRefusesWhatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, c := range map[string]struct {
+		flags map[string][]string
+		env   string
+		want  []string
+	}{
+		"keep":         {flags: map[string][]string{"keep": {"storrage,cpu-limit"}}, want: []string{`--keep: "storrage"`, "did you mean storage?"}},
+		"keep, none":   {flags: map[string][]string{"keep": {"everything of it"}}, want: []string{"--keep", "use storage, "}},
+		"keep, fixed":  {flags: map[string][]string{"keep": {"name"}}, want: []string{`--keep: "name" cannot be kept`}},
+		"tenant":       {flags: map[string][]string{"tenant-id": {"ten"}}, want: []string{`--tenant-id, PREFECT__CLOUD__TENANT_ID: "ten"`}},
+		"template":     {flags: map[string][]string{"job-template": {"file://" + missing}}, want: []string{"--job-template", missing}},
+		"certificates": {env: "REQUESTS_CA_BUNDLE=" + missing, want: []string{"REQUESTS_CA_BUNDLE: ", missing}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := resolve(t, config.Core1, c.flags, c.env)
+			// The cluster is asked for nothing before all is known to be usable.
+			err := app.StartAgentOver(t.Context(), cfg, nil, nil, slog.New(slog.DiscardHandler))
+			if _, ok := errors.AsType[*config.Error](err); !ok {
+				t.Fatalf("got %v, want a configuration error", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %q, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+// A bundle of certificate authorities takes the place of the system's, for the
+// Prefect API, as in Python's requests.
+func TestCertificateAuthorities(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	write := func(name string, text []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	own := write("hashed/own.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	noise := write("noise", []byte("no certificate"))
+	for name, c := range map[string]struct {
+		env     []string
+		trusted bool
+		refused string
+	}{
+		"system":                {},
+		"requests":              {env: []string{"REQUESTS_CA_BUNDLE=" + own, "SSL_CERT_FILE=" + noise}, trusted: true},
+		"curl":                  {env: []string{"CURL_CA_BUNDLE=" + own, "SSL_CERT_FILE=" + noise}, trusted: true},
+		"openssl":               {env: []string{"SSL_CERT_FILE=" + own, "REQUESTS_CA_BUNDLE="}, trusted: true},
+		"directory":             {env: []string{"REQUESTS_CA_BUNDLE=" + filepath.Dir(own)}, trusted: true},
+		"requests beats curl":   {env: []string{"REQUESTS_CA_BUNDLE=" + noise, "CURL_CA_BUNDLE=" + own}, refused: "REQUESTS_CA_BUNDLE: no certificate in"},
+		"nothing in it":         {env: []string{"CURL_CA_BUNDLE=" + noise}, refused: "CURL_CA_BUNDLE: no certificate in"},
+		"nothing in directory":  {env: []string{"SSL_CERT_FILE=" + dir + "/"}, refused: "SSL_CERT_FILE: no certificate in"},
+		"not there":             {env: []string{"SSL_CERT_FILE=" + dir + "/none"}, refused: "SSL_CERT_FILE: "},
+		"requests, unset again": {env: []string{"REQUESTS_CA_BUNDLE="}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			transport, err := app.Network(resolve(t, config.Core1, nil, c.env...))
+			if c.refused != "" {
+				if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), c.refused) {
+					t.Errorf("got %v, want %q in it", err, c.refused)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer transport.CloseIdleConnections()
+			if err := get(t, transport, server.URL); (err == nil) != c.trusted {
+				t.Errorf("got %v, want trust %v", err, c.trusted)
+			}
+		})
+	}
+}
+
+func get(t *testing.T, transport http.RoundTripper, url string) error {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.Body.Close()
+}
+
+// The proxy of the environment is read once for each process, so another one asks.
+func TestProxiesOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("TEST_PROXIES") != "" {
+		transport, err := app.Network(resolve(t, config.Core1, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, url := range []string{"https://api.example/graphql", "http://api.example", "https://direct.example", "https://a.inside.example"} {
+			proxy, err := transport.Proxy(httptest.NewRequest(http.MethodPost, url, http.NoBody))
+			t.Log("proxy of", url, "is", proxy, err)
+		}
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v") //nolint:gosec // this very test
+	cmd.Env = append(os.Environ(), "TEST_PROXIES=1", "HTTPS_PROXY=http://secure.proxy:3128", "HTTP_PROXY=http://plain.proxy:3128", "NO_PROXY=direct.example,.inside.example", "https_proxy=", "http_proxy=", "no_proxy=")
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	for url, proxy := range map[string]string{
+		"https://api.example/graphql": "http://secure.proxy:3128", "http://api.example": "http://plain.proxy:3128",
+		"https://direct.example": "<nil>", "https://a.inside.example": "<nil>",
+	} {
+		if want := "proxy of " + url + " is " + proxy + " <nil>"; !strings.Contains(string(output), want) {
+			t.Errorf("want %q in\n%s", want, output)
+		}
+	}
+}
+
+// 0.11.0 sends its requests to cloud.graphql, which follows from cloud.api unless it
+// is set by itself.
+func TestRequestsGoToCloudGraphQL(t *testing.T) {
+	t.Parallel()
+	for env, want := range map[string]string{
+		"PREFECT__CLOUD__API=http://api.test/":                                              "http://api.test/graphql/alpha",
+		"PREFECT__CLOUD__GRAPHQL=http://api.test/graphql/":                                  "http://api.test/graphql",
+		"PREFECT__CLOUD__GRAPHQL=${cloud.api}/graphql\nPREFECT__CLOUD__API=http://x.test:1": "http://x.test:1/graphql",
+	} {
+		asked := make(chan string, 16)
+		prefect := roundTripper(func(req *http.Request) (*http.Response, error) {
+			select {
+			case asked <- req.URL.String():
+			default:
+			}
+			return &http.Response{StatusCode: http.StatusBadRequest, Body: http.NoBody, Header: http.Header{}, Request: req}, nil
+		})
+		cluster := roundTripper(func(req *http.Request) (*http.Response, error) {
+			body := io.NopCloser(strings.NewReader(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default","uid":"u"}}`))
+			return &http.Response{StatusCode: http.StatusOK, Body: body, Header: http.Header{"Content-Type": {"application/json"}}, Request: req}, nil
+		})
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		done := make(chan error, 1)
+		cfg := resolve(t, config.Core0, nil, strings.Split(env, "\n")...)
+		go func() { done <- app.StartAgentOver(ctx, cfg, prefect, cluster, slog.New(slog.DiscardHandler)) }()
+		select {
+		case got := <-asked:
+			if got != want {
+				t.Errorf("%s: asked %s, want %s", env, got, want)
+			}
+		case err := <-done:
+			t.Fatalf("%s: ended: %v", env, err)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// Whatever the agent can be configured with must be read by someone.
+func TestEveryFieldOfTheConfigurationIsRead(t *testing.T) {
+	t.Parallel()
+	elsewhere := map[string]string{"LogLevel": "the command line makes the logger of it"}
+	for _, c := range []struct {
+		kind  reflect.Type
+		files []string
+		bases []string
+	}{
+		{reflect.TypeFor[config.Agent](), []string{"app.go", "usable.go", "deploy.go"}, []string{"cfg", "s.cfg"}},
+		{reflect.TypeFor[config.ResourceManager](), []string{"resource_manager.go"}, []string{"m"}},
+		{reflect.TypeFor[config.Install](), []string{"install.go"}, []string{"cfg"}},
+		{reflect.TypeFor[config.Render](), []string{"render.go"}, []string{"cfg"}},
+		{reflect.TypeFor[config.Dev](), []string{"dev.go"}, []string{"cfg"}},
+	} {
+		read := fieldsRead(t, c.files, c.bases)
+		for _, field := range reflect.VisibleFields(c.kind) {
+			inherited := len(field.Index) > 1 && field.Name != "Warnings" // of the agent, seen above
+			if !field.Anonymous && !inherited && elsewhere[field.Name] == "" && !read[field.Name] {
+				t.Errorf("nobody reads %s.%s", c.kind, field.Name)
+			}
+		}
+	}
+}
+
+// fieldsRead lists what stands behind the dots of some names in files.
+func fieldsRead(t *testing.T, files, bases []string) map[string]bool {
+	t.Helper()
+	read := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if selector, ok := n.(*ast.SelectorExpr); ok {
+				for _, base := range bases {
+					if base == spelled(selector.X) {
+						read[selector.Sel.Name] = true
+					}
+				}
+			}
+			return true
+		})
+	}
+	return read
+}
+
+func spelled(e ast.Expr) string {
+	switch x := e.(type) {
+	case *ast.Ident:
+		return x.Name
+	case *ast.SelectorExpr:
+		return spelled(x.X) + "." + x.Sel.Name
+	default:
+		return ""
+	}
+}

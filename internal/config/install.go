@@ -1,0 +1,263 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/secret"
+)
+
+// Install is the configuration of install: the arguments of the reference's
+// generate_deployment_yaml as the command line gives them, and ours after them.
+// What was not given is empty. As in the reference, nothing but the backend and its
+// endpoint comes from files or variables: what stands there belongs to this
+// machine, not to the agent inside the cluster.
+type Install struct {
+	Common
+	// CoreVersion is Core0 or Core1, by the form of the command.
+	CoreVersion string
+	// Version is that of the program; the caller of ResolveInstall sets it.
+	Version string
+	// Credential is the token for Core0, the API key for Core1.
+	Credential secret.Value
+	// TenantID is the tenant of the key.
+	TenantID string
+	// API is the address that was given. Endpoint is the same, or else the one that
+	// is configured for the backend.
+	API, Endpoint string
+	// Namespace is where agent and Jobs run; empty means default.
+	Namespace string
+	// ImagePullSecrets is one name, or several separated by commas.
+	ImagePullSecrets string
+	// ResourceManager, RBAC and Latest are switches of the reference.
+	ResourceManager, RBAC, Latest bool
+	// MemRequest and the three after it are Kubernetes quantities, as given.
+	MemRequest, MemLimit, CPURequest, CPULimit string
+	// ImagePullPolicy and ServiceAccountName are the defaults of Jobs.
+	ImagePullPolicy, ServiceAccountName string
+	// Labels are sorted without repetition for Core1, as given for Core0.
+	Labels []string
+	// EnvVars are set in each Job, in this order. No name occurs twice.
+	EnvVars []Pair
+	// Backend is Cloud or Server.
+	Backend string
+	// AgentConfigID links the agent to a configuration at the backend.
+	AgentConfigID string
+
+	// Reference is the release whose objects are printed; empty means ours.
+	Reference string
+	// Image is the image of the agent; empty means ours of this version.
+	Image string
+	// CredentialSecret is NAME/KEY of the Secret with the credential; empty means our own.
+	CredentialSecret string
+	// Keep names behaviours of the reference that are kept.
+	Keep []string
+}
+
+// installDraft is an Install while it is filled.
+type installDraft struct {
+	Install
+	// keep is the list before it is split.
+	keep string
+	// apiGiven is set when Endpoint is what the command line says.
+	apiGiven bool
+}
+
+func (d *installDraft) take(s *stack) {
+	d.Warnings = s.warnings
+	d.apiGiven = s.rank([]string{hidden, "api"}) == rankFlags
+}
+
+// ResolveInstall resolves and validates the settings of install for the given
+// form of the command, Core0 or Core1. Every error in the result is an *Error;
+// several are joined, one a line. What Kubernetes thinks of names and quantities
+// is not checked here.
+func ResolveInstall(core string, src Sources) (Install, error) {
+	draft, err := resolve(installFields(core), src)
+	if err != nil {
+		return Install{}, err
+	}
+	i := draft.Install
+	i.CoreVersion, i.LogLevel = core, "INFO"
+	if draft.apiGiven {
+		i.API = i.Endpoint
+	}
+	for name := range strings.SplitSeq(draft.keep, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			i.Keep = append(i.Keep, name)
+		}
+	}
+	if core == Core1 {
+		// cli/agent.py of 1.4.1 makes a sorted set of them.
+		slices.Sort(i.Labels)
+		i.Labels = slices.Compact(i.Labels)
+	}
+	return i, errors.Join(unknownFlags(InstallSettings(core), src, "a token and the resource manager belong to 0.11.0, an API key to 1.4.1"), i.Validate())
+}
+
+// Validate checks the backend and the address. Every error in the result is an *Error.
+func (i Install) Validate() error {
+	return errors.Join(
+		placed("--backend, PREFECT__BACKEND", "use cloud or server", Agent{Backend: i.Backend}.validateBackend()),
+		placed("--api", "write one such as http://apollo.prefect:4200, as the cluster sees it", validateAPI(i.Endpoint, i.Backend)),
+		placed("--credential-secret", "write NAME/KEY", validateSecretKey(i.CredentialSecret)),
+	)
+}
+
+// placed says about an error of another command where the setting stands in this one.
+func placed(place, mend string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return &Error{Place: place, Problem: e.Problem, Mend: mend}
+	}
+	return err
+}
+
+// InstallSettings lists the settings of install in the given form of the
+// command, Core0 or Core1.
+func InstallSettings(core string) []Setting { return settingsOf(installFields(core)) }
+
+func installFields(core string) []field[installDraft] {
+	all := slices.Concat(installConnection(), installAgent(), installJobs(), installOurs())
+	return slices.DeleteFunc(all, func(f field[installDraft]) bool { return f.Core != "" && f.Core != core })
+}
+
+// given is a setting that only the command line has.
+func given(kind Kind, help string, flag Flag) Setting {
+	s := Setting{Flags: []Flag{flag}, Kind: kind, Help: help}
+	if kind == Bool {
+		s.Default = "false"
+	}
+	return s
+}
+
+func withDefault(text string, s Setting) Setting {
+	s.Default = text
+	return s
+}
+
+// only makes a setting one of a single form.
+func only(core string, s Setting) Setting {
+	s.Core = core
+	return s
+}
+
+func installConnection() []field[installDraft] {
+	token := given(Secret, "Prefect Cloud API token with RUNNER scope.", Flag{Name: "token", Short: "t"})
+	key := given(Secret, "Prefect Cloud API key.", Flag{Name: "key", Short: "k"})
+	tenant := given(Text, "Tenant to connect to; the default is that of the API key.", Flag{Name: "tenant-id"})
+	return []field[installDraft]{
+		{only(Core0, token), func(d *installDraft) any { return &d.Credential }},
+		{only(Core1, key), func(d *installDraft) any { return &d.Credential }},
+		{only(Core1, tenant), func(d *installDraft) any { return &d.TenantID }},
+		{
+			withDefault("${${backend}.endpoint}", given(Text, "Address of the Prefect API as seen from the cluster; the default is that of the backend.", Flag{Name: "api", Short: "a"})),
+			func(d *installDraft) any { return &d.Endpoint },
+		},
+		{Setting{
+			Key: "backend", Kind: Text, Default: Cloud, Flags: []Flag{{Name: "backend", Short: "b"}},
+			Help: "Kind of Prefect API: cloud or server.",
+		}, func(d *installDraft) any { return &d.Backend }},
+		{Setting{Key: "cloud.endpoint", Kind: Text, Default: "https://api.prefect.io", Help: "Address of Prefect Cloud."}, nil},
+		{Setting{Key: "server.host", Kind: Text, Default: "http://localhost", Help: "Scheme and host of Prefect Server."}, nil},
+		{Setting{Key: "server.port", Kind: Text, Default: "4200", Help: "Port of Prefect Server."}, nil},
+		{Setting{Key: "server.endpoint", Kind: Text, Default: "${server.host}:${server.port}", Help: "Address of Prefect Server."}, nil},
+	}
+}
+
+func installAgent() []field[installDraft] {
+	return []field[installDraft]{
+		{
+			given(Text, "Namespace of the agent and its Jobs; the default is default.", Flag{Name: "namespace", Short: "n"}),
+			func(d *installDraft) any { return &d.Namespace },
+		},
+		{
+			given(List, "Label that the agent takes flow runs for; may be repeated.", Flag{Name: "label", Short: "l", Repeated: true}),
+			func(d *installDraft) any { return &d.Labels },
+		},
+		{
+			given(Pairs, "Environment variable NAME=value for each flow run; may be repeated.", Flag{Name: "env", Short: "e", Repeated: true}),
+			func(d *installDraft) any { return &d.EnvVars },
+		},
+		{
+			given(Text, "Id of a configuration at the backend that the agent is linked to.", Flag{Name: "agent-config-id"}),
+			func(d *installDraft) any { return &d.AgentConfigID },
+		},
+		{
+			given(Bool, "Print what the agent needs to be allowed to work: service account, Role and RoleBinding.", Flag{Name: "rbac", Means: "true"}),
+			func(d *installDraft) any { return &d.RBAC },
+		},
+		{
+			only(Core0, given(Bool, "Run the resource manager in a second container; the agent does its work by itself.", Flag{Name: "resource-manager", Means: "true"})),
+			func(d *installDraft) any { return &d.ResourceManager },
+		},
+		{given(Bool, "Take the image tag latest.", Flag{Name: "latest", Means: "true"}), func(d *installDraft) any { return &d.Latest }},
+	}
+}
+
+func installJobs() []field[installDraft] {
+	return []field[installDraft]{
+		{
+			given(Text, "Image pull secrets of the agent and its Jobs.", Flag{Name: "image-pull-secrets", Short: "i"}),
+			func(d *installDraft) any { return &d.ImagePullSecrets },
+		},
+		{given(Text, "Memory that Jobs ask for.", Flag{Name: "mem-request"}), func(d *installDraft) any { return &d.MemRequest }},
+		{given(Text, "Memory that Jobs are limited to.", Flag{Name: "mem-limit"}), func(d *installDraft) any { return &d.MemLimit }},
+		{given(Text, "CPU that Jobs ask for.", Flag{Name: "cpu-request"}), func(d *installDraft) any { return &d.CPURequest }},
+		{given(Text, "CPU that Jobs are limited to.", Flag{Name: "cpu-limit"}), func(d *installDraft) any { return &d.CPULimit }},
+		{
+			given(Text, "Image pull policy of Jobs that name none: Always, IfNotPresent or Never.", Flag{Name: "image-pull-policy"}),
+			func(d *installDraft) any { return &d.ImagePullPolicy },
+		},
+		{
+			given(Text, "Service account of Jobs that name none.", Flag{Name: "service-account-name"}),
+			func(d *installDraft) any { return &d.ServiceAccountName },
+		},
+	}
+}
+
+func installOurs() []field[installDraft] {
+	return []field[installDraft]{
+		{
+			given(Text, "Print the objects of the Python agent of this release: 0.11.0, 1.2.4 or 1.4.1.", Flag{Name: "reference", Choices: References()}),
+			func(d *installDraft) any { return &d.Reference },
+		},
+		{
+			given(Text, "Image of the agent; the default is prefect-kube/prefect-kube of this version.", Flag{Name: "image"}),
+			func(d *installDraft) any { return &d.Image },
+		},
+		{
+			given(Text, "Secret with the credential, as NAME/KEY; it is printed if the credential is given, and has to exist otherwise.", Flag{Name: "credential-secret"}),
+			func(d *installDraft) any { return &d.CredentialSecret },
+		},
+		{
+			given(Text, "Behaviours of the Python agent to keep, separated by commas.", Flag{Name: "keep"}),
+			func(d *installDraft) any { return &d.keep },
+		},
+	}
+}
+
+// secretName and secretKey are what Kubernetes takes for the parts of NAME/KEY.
+var (
+	secretName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+	secretKey  = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
+)
+
+// SplitSecret splits NAME/KEY. It reports false for anything else.
+func SplitSecret(text string) (name, key string, ok bool) {
+	name, key, _ = strings.Cut(text, "/")
+	return name, key, secretName.MatchString(name) && secretKey.MatchString(key)
+}
+
+// validateSecretKey checks what --credential-secret says, in both commands.
+func validateSecretKey(text string) error {
+	if _, _, ok := SplitSecret(text); ok || text == "" {
+		return nil
+	}
+	return &Error{
+		Place: "--credential-secret, PREFECT_KUBE_CREDENTIAL_SECRET", Problem: fmt.Sprintf("%q is not a Secret and a key in it", short(text)),
+		Mend: "write NAME/KEY",
+	}
+}

@@ -1,0 +1,183 @@
+package config
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/secret"
+)
+
+// ResourceManager is the configuration of the resource manager of Prefect 0.11.
+type ResourceManager struct {
+	Common
+	// CoreVersion is Core1 if an API key is given, else Core0.
+	CoreVersion string
+	// Backend is Cloud or Server.
+	Backend string
+	// API is the address of the Prefect API, without the suffix of the GraphQL path.
+	API string
+	// Credential is the API key or the agent's auth token.
+	Credential secret.Value
+	// TenantID is the configured tenant; empty means the default one.
+	TenantID string
+	// SendLogs is unset when nothing shall be written to run logs.
+	SendLogs bool
+	// Namespace is where the Jobs are.
+	Namespace string
+	// DeleteFinishedJobs is unset when finished Jobs shall stay.
+	DeleteFinishedJobs bool
+	// RequestTimeout is how long the Prefect API may be silent.
+	RequestTimeout time.Duration
+	// Grace is how long a Job may be stuck before its flow run fails.
+	Grace time.Duration
+	// Kubeconfig is the file, or the list of files, with the cluster to use when not inside one.
+	Kubeconfig string
+	// AgentAddress is where the HTTP server listens, as a URL; empty means nowhere.
+	AgentAddress string
+	// GraphQL is where requests go; empty means where this release finds it below API.
+	GraphQL string
+	// CABundle holds the certificate authorities that vouch for the Prefect API; empty
+	// means those of the system.
+	CABundle File
+}
+
+// ResolveResourceManager resolves and validates the settings of the resource
+// manager. Every error in the result is an *Error; several are joined.
+func ResolveResourceManager(src Sources) (ResourceManager, error) {
+	draft, err := resolve(managerFields(), src)
+	if err != nil {
+		return ResourceManager{}, err
+	}
+	m := draft.finish()
+	return m, m.Validate()
+}
+
+// ResourceManagerSettings lists the settings of the resource manager.
+func ResourceManagerSettings() []Setting { return settingsOf(managerFields()) }
+
+// managerDraft is a ResourceManager while it is filled. What it shares with the
+// agent stands where the agent has it.
+type managerDraft struct {
+	agentDraft
+	apiKey secret.Value
+	// interval is cloud.agent.resource_manager.loop_interval, which has no effect.
+	interval string
+	// backendGiven is set when the backend is not the built-in default.
+	backendGiven bool
+}
+
+const (
+	loopInterval        = "cloud.agent.resource_manager.loop_interval"
+	defaultLoopInterval = "60"
+)
+
+func (d *managerDraft) take(s *stack) {
+	d.agentDraft.take(s)
+	d.backendGiven = s.rank([]string{"backend"}) > rankDefault
+	if strings.TrimSpace(d.interval) != defaultLoopInterval {
+		d.Warnings = append(d.Warnings, s.place(strings.Split(loopInterval, "."))+" has no effect: endings are seen as they happen")
+	}
+}
+
+func (d *managerDraft) finish() ResourceManager {
+	a := d.Agent
+	m := ResourceManager{
+		Common: a.Common, CoreVersion: Core0, Backend: a.Backend, API: a.API, Credential: a.Credential, TenantID: a.TenantID,
+		SendLogs: a.SendLogs, Namespace: a.Namespace, DeleteFinishedJobs: a.DeleteFinishedJobs,
+		RequestTimeout: a.RequestTimeout, Grace: a.Grace, Kubeconfig: a.Kubeconfig, AgentAddress: a.AgentAddress,
+		GraphQL: a.GraphQL, CABundle: a.CABundle,
+	}
+	m.LogLevel = levelName(m.LogLevel)
+	// The manifest of 0.11.0 tells this container the address only.
+	if !d.backendGiven && !isCloud(m.API) {
+		m.Backend = Server
+	}
+	switch {
+	case d.apiKey.IsSet():
+		m.CoreVersion, m.Credential, m.GraphQL = Core1, d.apiKey, "" // 1.4.1 has no such address
+	case !m.Credential.IsSet() && m.Backend == Cloud:
+		m.Credential = d.otherToken
+	}
+	return m
+}
+
+func isCloud(api string) bool {
+	u, err := url.Parse(api)
+	return err == nil && (u.Hostname() == "prefect.io" || strings.HasSuffix(u.Hostname(), ".prefect.io"))
+}
+
+// Validate checks what is possible without a connection. Every error in the result
+// is an *Error.
+func (m ResourceManager) Validate() error {
+	return errors.Join(
+		Agent{Backend: m.Backend}.validateBackend(),
+		m.validateLevel("cloud.agent.level"),
+		validateAPI(m.API, m.Backend),
+		Agent{GraphQL: m.GraphQL}.validateGraphQL(),
+		positive("grace", m.Grace, 0),
+		positive("cloud.request_timeout", m.RequestTimeout, time.Millisecond),
+	)
+}
+
+// CheckCredential reports that Prefect Cloud would refuse the resource manager for
+// want of a credential. The error is an *Error.
+func (m ResourceManager) CheckCredential() error {
+	return Agent{Backend: m.Backend, CoreVersion: m.CoreVersion, Credential: m.Credential}.CheckCredential()
+}
+
+// managerFields is the table of the resource manager: rows of the agent, of both
+// its forms, and what the resource manager alone has.
+func managerFields() []field[managerDraft] {
+	var all []field[managerDraft]
+	for _, f := range slices.Concat(connectionFields(), identityFields(), jobFields(), ourFields()) {
+		if slices.Contains(managerRows(), f.name()) {
+			all = append(all, managerField(f))
+		}
+	}
+	return append(all,
+		field[managerDraft]{Setting{
+			Flags: []Flag{{Name: "agent-address"}}, Kind: Text,
+			Help: "Address to serve health checks at, such as http://:8080; the default is nowhere. The agent's own setting does not count: both may share a pod.",
+		}, func(d *managerDraft) any { return &d.AgentAddress }},
+		field[managerDraft]{Setting{
+			Key: loopInterval, Kind: Text, Default: defaultLoopInterval,
+			Help: "Seconds between two rounds. No effect: endings are seen as they happen.",
+		}, func(d *managerDraft) any { return &d.interval }},
+	)
+}
+
+// managerRows name the rows of the agent's table that the resource manager has too.
+func managerRows() []string {
+	return []string{
+		"backend", "cloud.api", "cloud.endpoint", "server.endpoint", "server.host", "server.port",
+		"cloud.agent.auth_token", "cloud.auth_token", "cloud.api_key", "cloud.tenant_id", "cloud.request_timeout", "cloud.graphql", "SSL_CERT_FILE",
+		"cloud.send_flow_run_logs", "cloud.agent.level", "NAMESPACE", "DELETE_FINISHED_JOBS", "kube.grace", "kube.kubeconfig",
+	}
+}
+
+func (s Setting) name() string {
+	id := s.id()
+	if id[0] == hidden {
+		return id[1]
+	}
+	return s.Key
+}
+
+func managerField(f field[agentDraft]) field[managerDraft] {
+	m := field[managerDraft]{Setting: f.Setting}
+	m.Core = ""
+	m.Flags = slices.Clone(f.Flags)
+	for i := range m.Flags {
+		m.Flags[i].Core = ""
+	}
+	switch {
+	case f.Key == "cloud.api_key":
+		m.at = func(d *managerDraft) any { return &d.apiKey }
+	case f.at != nil:
+		m.at = func(d *managerDraft) any { return f.at(&d.agentDraft) }
+	}
+	return m
+}
