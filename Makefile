@@ -3,13 +3,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO      ?= go
 CLUSTER_NAME ?= prefect-kube
 
-.PHONY: demo build test unit kubernetes e2e lint fuzz bench golden cluster-up cluster-down clean
+.PHONY: demo build image test unit kubernetes e2e lint fuzz bench golden cluster-up cluster-down clean
 
 demo: build ## a real flow, registered by the real Prefect client, runs in a pod
 	cd testcluster && $(GO) run ./cmd/testcluster demo --name $(CLUSTER_NAME) --binary $(CURDIR)/bin/prefect-kube
 
 build: ## bin/prefect-kube, static, version stamped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/prefect-kube ./cmd/prefect-kube
+
+image: ## dist/: the container image for both architectures, an OCI layout and files for docker load
+	cd testcluster && $(GO) run ./cmd/image --module $(CURDIR) --version $(VERSION) --out $(CURDIR)/dist
 
 test: ## everything; the summary says what could not run here and why
 	tools/test
@@ -33,7 +36,7 @@ bench: build ## starts per second against a bare create loop
 	tools/bench
 
 golden: ## rewrite the golden files
-	$(GO) test ./cmd/prefect-kube ./internal/devserver/graphql ./internal/diagnose ./internal/jobspec -update
+	$(GO) test ./cmd/prefect-kube ./internal/devserver/graphql ./internal/diagnose ./internal/jobspec ./internal/manifests -update
 	cd testcluster && $(GO) test ./cluster -run DryRun -update
 
 cluster-up: ## a real Kubernetes; the last line is to be pasted
@@ -43,4 +46,4 @@ cluster-down:
 	cd testcluster && $(GO) run ./cmd/testcluster down --name $(CLUSTER_NAME)
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,6 +64,7 @@ func TestLayerIsOrderedAndReproducible(t *testing.T) {
 		{Path: "/usr/bin/z", Link: "/bin/a"},
 		{Path: "bin/a", Mode: 0o755, Source: source},
 		{Path: "/../etc/passwd", Data: []byte("root")},
+		{Path: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
 	}
 	one, two := filepath.Join(folder, "one.tar"), filepath.Join(folder, "two.tar")
 	for _, file := range []string{one, two} {
@@ -77,6 +79,7 @@ func TestLayerIsOrderedAndReproducible(t *testing.T) {
 	want := []member{
 		{"bin/a", "from a file", "", 0o755},
 		{"etc/passwd", "root", "", 0o644},
+		{"tmp/", "", "", 0o1777},
 		{"usr/bin/z", "", "/bin/a", 0o777},
 	}
 	if diff := cmp.Diff(want, members(t, read(t, one)), cmp.AllowUnexported(member{})); diff != "" {

@@ -13,8 +13,8 @@ import (
 	"sort"
 )
 
-// Entry is one member of a layer: a symbolic link when Link is set, else a file with Data, or with the content of
-// the file Source. The owner is root and the time is zero, so that equal content gives equal bytes.
+// Entry is one member of a layer: a symbolic link when Link is set, a folder when Mode says so, else a file with Data,
+// or with the content of the file Source. The owner is root and the time is zero, so that equal content gives equal bytes.
 type Entry struct {
 	// Path is the place inside the image, with or without a leading slash.
 	Path string
@@ -81,22 +81,33 @@ func (e Entry) write(out *tar.Writer) error {
 	if e.Link != "" {
 		return out.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: e.name(), Linkname: e.Link, Mode: 0o777})
 	}
+	if e.Mode.IsDir() {
+		return out.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: e.name() + "/", Mode: e.bits()})
+	}
 	content, size, err := e.open()
 	if err != nil {
 		return fmt.Errorf("read image member %q: %w", e.Path, err)
 	}
 	defer content.Close() //nolint:errcheck // read only
-	mode := e.Mode
-	if mode == 0 {
-		mode = 0o644
-	}
-	if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: e.name(), Mode: int64(mode), Size: size}); err != nil {
+	if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: e.name(), Mode: e.bits(), Size: size}); err != nil {
 		return fmt.Errorf("write image member %q: %w", e.Path, err)
 	}
 	if _, err := io.Copy(out, content); err != nil {
 		return fmt.Errorf("write image member %q: %w", e.Path, err)
 	}
 	return nil
+}
+
+// bits is the mode as tar has it.
+func (e Entry) bits() int64 {
+	mode := int64(e.Mode.Perm())
+	if e.Mode == 0 {
+		mode = 0o644
+	}
+	if e.Mode&fs.ModeSticky != 0 {
+		mode |= 0o1000
+	}
+	return mode
 }
 
 func (e Entry) open() (io.ReadCloser, int64, error) {
