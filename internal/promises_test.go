@@ -1,6 +1,7 @@
 package internal_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,36 +12,75 @@ import (
 // must exist.
 func TestPromises(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/promises.md")
+	for _, row := range tableOf(t, "promises", 2) {
+		checkTests(t, row[0], row[1])
+	}
+}
+
+// The table in docs/defects.md names for every known defect of the reference what
+// we do about it, and the tests that show it.
+func TestDefects(t *testing.T) {
+	t.Parallel()
+	missing := map[string]bool{}
+	for i := 1; i <= 72; i++ {
+		if i < 65 || i > 69 { // those are of clients and servers, not of the agent
+			missing[fmt.Sprintf("D-%02d", i)] = true
+		}
+	}
+	for _, row := range tableOf(t, "defects", 4) {
+		if !missing[row[0]] {
+			t.Errorf("%s is unknown, or there twice", row[0])
+		}
+		delete(missing, row[0])
+		checkTests(t, row[0], row[3])
+	}
+	for id := range missing {
+		t.Errorf("%s is missing", id)
+	}
+}
+
+// tableOf returns the rows between the comments of a page's name in docs, without
+// the two of its head.
+func tableOf(t *testing.T, page string, columns int) [][]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "docs", page+".md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "<!-- promises -->")
-	rows, _, found := strings.Cut(rest, "<!-- /promises -->")
-	if !found {
-		t.Fatal("no table between the promises comments")
+	_, rest, _ := strings.Cut(string(text), "<!-- "+page+" -->\n")
+	table, _, found := strings.Cut(rest, "<!-- /"+page+" -->")
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	if !found || len(lines) < 3 {
+		t.Fatalf("no table between the comments of docs/%s.md", page)
 	}
-	promises := 0
-	for line := range strings.SplitSeq(rows, "\n") {
-		cells := strings.Split(line, "|")
-		if len(cells) != 4 || strings.HasPrefix(cells[1], "---") || strings.TrimSpace(cells[1]) == "Promise" {
+	var rows [][]string
+	for _, line := range lines[2:] {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if len(cells) != columns {
+			t.Errorf("%q has %d columns, want %d", line, len(cells), columns)
 			continue
 		}
-		promises++
-		for place := range strings.SplitSeq(cells[2], ";") {
-			folder, names, ok := strings.Cut(strings.TrimSpace(place), ": ")
-			if !ok {
-				t.Errorf("%q names no package and test", line)
-			}
-			for name := range strings.SplitSeq(names, ", ") {
-				if !defined(t, folder, name) {
-					t.Errorf("%s has no test %s, promised for: %s", folder, name, strings.TrimSpace(cells[1]))
-				}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// checkTests reads "folder: Test, Test; folder: Test".
+func checkTests(t *testing.T, about, places string) {
+	t.Helper()
+	for place := range strings.SplitSeq(places, ";") {
+		folder, names, ok := strings.Cut(strings.TrimSpace(place), ": ")
+		if !ok {
+			t.Errorf("%s: %q names no package and test", about, place)
+		}
+		for name := range strings.SplitSeq(names, ", ") {
+			if !defined(t, folder, name) {
+				t.Errorf("%s has no test %s, named for: %s", folder, name, about)
 			}
 		}
-	}
-	if promises == 0 {
-		t.Error("the table is empty")
 	}
 }
 

@@ -1,0 +1,62 @@
+package prefectkube
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+// Every option says something, and says it with a flag that the command has.
+func TestOptionsReachTheCommand(t *testing.T) {
+	t.Parallel()
+	check(t, Options.flags, func(Options) []config.Setting { return config.AgentSettings(config.Core1) })
+	check(t, InstallOptions.flags, func(o InstallOptions) []config.Setting { return config.InstallSettings(o.core()) })
+}
+
+func check[T any](t *testing.T, flags func(T) map[string][]string, settings func(T) []config.Setting) {
+	t.Helper()
+	kind := reflect.TypeFor[T]()
+	for i := range kind.NumField() {
+		var o T
+		name := kind.Field(i).Name
+		if name == "Logger" || name == "Version" { // they go past the command line
+			continue
+		}
+		fill(reflect.ValueOf(&o).Elem().Field(i))
+		said := flags(o)
+		if len(said) != 1 {
+			t.Errorf("%s.%s says %v, want one flag", kind, name, said)
+		}
+		for flag := range said {
+			if !slices.ContainsFunc(settings(o), func(s config.Setting) bool {
+				return slices.ContainsFunc(s.Flags, func(f config.Flag) bool { return f.Name == flag })
+			}) {
+				t.Errorf("%s.%s says --%s, which the command does not have", kind, name, flag)
+			}
+		}
+	}
+}
+
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int:
+		v.SetInt(1)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+	default:
+		panic("option of kind " + v.Kind().String())
+	}
+}
