@@ -21,13 +21,48 @@ func BenchmarkJob(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			run, s := configRun(string(raw)), agent()
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := jobspec.Job(run, s, attempt); err != nil {
-					b.Fatal(err)
-				}
-			}
+			benchmarkJob(b, configRun(string(raw)), agent())
 		})
 	}
+	b.Run("template", func(b *testing.B) {
+		s := agent()
+		s.AgentTemplatePath = "job.yaml"
+		s.Template = func(string) ([]byte, error) { return []byte(usual), nil }
+		benchmarkJob(b, configRun(""), s)
+	})
 }
+
+func benchmarkJob(b *testing.B, run jobspec.FlowRun, s jobspec.Settings) {
+	b.Helper()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := jobspec.Job(run, s, attempt); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// usual is a template as teams have them.
+const usual = `apiVersion: batch/v1
+kind: Job
+metadata:
+  labels: {team: data}
+spec:
+  template:
+    spec:
+      nodeSelector: {disk: ssd}
+      tolerations:
+      - {key: gpu, operator: Exists, effect: NoSchedule}
+      containers:
+      - name: flow
+        env:
+        - name: TOKEN
+          valueFrom: {secretKeyRef: {name: s, key: k}}
+        - {name: MODE, value: "fast"}
+        volumeMounts:
+        - {name: v, mountPath: /v}
+        resources: {requests: {cpu: 500m, memory: 1Gi}}
+      volumes:
+      - name: v
+        emptyDir: {}
+`

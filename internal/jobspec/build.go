@@ -10,6 +10,9 @@ import (
 // fromRunConfig is generate_job_spec_from_run_config of Prefect 1.4.1 and 1.2.4
 // (agent/kubernetes/agent.py).
 func (b *builder) fromRunConfig() (Tree, error) {
+	if err := b.checkTenant(); err != nil {
+		return nil, err
+	}
 	config, err := b.readRunConfig()
 	if err != nil {
 		return nil, err
@@ -45,7 +48,7 @@ func (b *builder) setName(metadata Tree, t template) error {
 	if given && b.reference() != Reference124 {
 		text, ok := value.(string)
 		if !ok {
-			return &TemplateError{Source: t.source, Err: wrongKind("metadata.name", value, "string")}
+			return &TemplateError{Source: t.source, Err: wrongKind("metadata.name", value, "string", b.places.value(metadata, "name"))}
 		}
 		prefix = text
 		if t.own {
@@ -137,6 +140,9 @@ func (b *builder) image(c runConfig, fromTemplate any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !knownStorage[store.kind] && b.keepsStorage() {
+		return nil, &UnsupportedStorageError{FlowRun: string(b.run.ID), Type: store.kind, Kept: "{'type': ['Unsupported value: " + shorten(store.kind) + "']}"}
+	}
 	if !knownStorage[store.kind] && !b.lenient {
 		return nil, &FieldError{Field: "storage.type", Value: store.kind, Problem: "is an unsupported value"}
 	}
@@ -159,7 +165,7 @@ func (b *builder) image(c runConfig, fromTemplate any) (any, error) {
 // under other names, so that valueFrom entries survive.
 func (b *builder) setEnv(container Tree, c runConfig, image any) error {
 	const path = "spec.template.spec.containers[0]"
-	fromTemplate, err := walker{lenient: b.lenient}.list(container, path, "env")
+	fromTemplate, err := b.templateVariables(container, path)
 	if err != nil {
 		return err
 	}
@@ -169,19 +175,34 @@ func (b *builder) setEnv(container Tree, c runConfig, image any) error {
 		place := fmt.Sprintf("%s.env[%d]", path, i)
 		variable, ok := item.(Tree)
 		if !ok {
-			return wrongKind(place, item, "object")
+			return wrongKind(place, item, "object", b.places.item(container, "env", i))
 		}
 		name, given := variable["name"]
 		if !given {
-			return &FieldError{Field: place + ".name", Problem: "is missing", Mend: "give the variable a name"}
+			p := b.places.of(variable)
+			return &FieldError{Field: place + ".name", Line: p.line, Column: p.column, Problem: "is missing", Mend: "give the variable a name"}
 		}
-		if text, ok := name.(string); ok && merged.has(text) {
-			continue
+		switch text := name.(type) {
+		case string:
+			if merged.has(text) {
+				continue
+			}
+		case Tree, []any:
+			return wrongKind(place+".name", name, "string", b.places.value(variable, "name"))
 		}
 		out = append(out, variable)
 	}
 	container["env"] = out
 	return nil
+}
+
+// templateVariables takes an empty object or text for an empty list, as Python
+// does, which goes over either.
+func (b *builder) templateVariables(container Tree, path string) ([]any, error) {
+	if value := container["env"]; value == "" || kind(value) == "object" && !truthy(value) {
+		return nil, nil
+	}
+	return walker{b.lenient, b.places}.list(container, path, "env")
 }
 
 func (b *builder) runConfigVariables(c runConfig, image any) *envList {
@@ -230,7 +251,7 @@ func (b *builder) setFixed(list *envList, image any) {
 
 func (b *builder) setResources(container Tree, c runConfig) error {
 	const path = "spec.template.spec.containers[0]"
-	w := walker{lenient: b.lenient}
+	w := walker{b.lenient, b.places}
 	resources, err := w.object(container, path, "resources")
 	if err != nil {
 		return err
@@ -242,16 +263,22 @@ func (b *builder) setResources(container Tree, c runConfig) error {
 		{"requests", c.cpuRequest, c.memoryRequest},
 		{"limits", c.cpuLimit, c.memoryLimit},
 	} {
+		cpu, memory := text(group.cpu), text(group.memory)
 		child, err := w.object(resources, path+".resources", group.key)
-		if err != nil {
+		if err != nil && (cpu != "" || memory != "") {
 			return err
 		}
-		if group.cpu != nil {
-			setText(child, "cpu", *group.cpu)
-		}
-		if group.memory != nil {
-			setText(child, "memory", *group.memory)
+		if err == nil {
+			setText(child, "cpu", cpu)
+			setText(child, "memory", memory)
 		}
 	}
 	return nil
+}
+
+func text(value *string) string {
+	if value == nil {
+		return ""
+	}
+	return *value
 }

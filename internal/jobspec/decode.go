@@ -20,6 +20,10 @@ import (
 type Problem struct {
 	// Path is the place, such as spec.template.spec.containers[flow].env[PORT].value.
 	Path string
+	// Line and Column are the place in the template's text, which Source names;
+	// zero where the template did not come as YAML or the value is not from it.
+	Line, Column int
+	Source       string
 	// Unknown is whether the key does not exist; otherwise the value has the
 	// wrong type. Kubernetes drops unknown keys silently.
 	Unknown bool
@@ -27,13 +31,14 @@ type Problem struct {
 	Text string
 }
 
-// DecodeError lists what keeps a tree from being a Job.
+// DecodeError lists what keeps a tree from being a Job: all values of a wrong
+// type, and the first twenty unknown keys.
 type DecodeError struct{ Problems []Problem }
 
 func (e *DecodeError) Error() string {
 	texts := make([]string, 0, maxProblems+1)
 	for _, p := range e.Problems[:min(len(e.Problems), maxProblems)] {
-		texts = append(texts, shorten(p.Path)+" "+p.Text)
+		texts = append(texts, p.String())
 	}
 	if more := len(e.Problems) - maxProblems; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
@@ -41,18 +46,38 @@ func (e *DecodeError) Error() string {
 	return "job: " + strings.Join(texts, "; ")
 }
 
+func (p Problem) String() string {
+	place := ""
+	if p.Line > 0 {
+		place = fmt.Sprintf("(line %d, column %d of %q) ", p.Line, p.Column, shorten(p.Source))
+	}
+	return shorten(p.Path) + " " + place + p.Text
+}
+
 // OnlyUnknown reports whether the Job would work, less the unknown keys.
 func (e *DecodeError) OnlyUnknown() bool {
 	return !slices.ContainsFunc(e.Problems, func(p Problem) bool { return !p.Unknown })
 }
 
-const maxProblems = 5
+const (
+	maxProblems = 5
+	// maxListed bounds the unknown keys of a DecodeError.
+	maxListed = 20
+)
 
 // Decode turns a tree into a Job. Unknown keys and values of the wrong type are
 // a *DecodeError. If nothing but unknown keys is wrong, the Job comes with it.
-func Decode(tree Tree) (*batchv1.Job, error) {
-	if err := checkType(tree); err != nil {
+func Decode(tree Tree) (*batchv1.Job, error) { return decode(tree, nil) }
+
+func decode(tree Tree, places *places) (*batchv1.Job, error) {
+	if err := checkType(tree, places); err != nil {
 		return nil, err
+	}
+	if oddQuantities(tree, false) {
+		c := comparer{places: places}
+		if c.compare(spot{}, tree, reflect.TypeFor[batchv1.Job]()); len(c.found) > 0 {
+			return nil, &DecodeError{Problems: c.found}
+		}
 	}
 	raw, err := json.Marshal(tree)
 	if err != nil {
@@ -63,7 +88,9 @@ func Decode(tree Tree) (*batchv1.Job, error) {
 	if err == nil && len(unknown) == 0 {
 		return job, nil
 	}
-	found := &DecodeError{Problems: compare(nil, "", tree, reflect.TypeFor[batchv1.Job]())}
+	c := comparer{places: places}
+	c.compare(spot{}, tree, reflect.TypeFor[batchv1.Job]())
+	found := &DecodeError{Problems: c.found}
 	if len(found.Problems) == 0 {
 		// Our own look found nothing, so the decoder's word has to do.
 		found.Problems = append(found.Problems, Problem{Unknown: err == nil, Text: shorten(errors.Join(append(unknown, err)...).Error())})
@@ -74,43 +101,75 @@ func Decode(tree Tree) (*batchv1.Job, error) {
 	return job, found
 }
 
-func checkType(tree Tree) error {
-	for key, want := range map[string]string{"apiVersion": "batch/v1", "kind": "Job"} {
-		if value, given := tree[key]; given && value != want {
-			return &DecodeError{Problems: []Problem{{Path: key, Text: fmt.Sprintf("is not %q; the template must be a Job", want)}}}
+func checkType(tree Tree, places *places) error {
+	for _, must := range []struct{ key, want string }{{"apiVersion", "batch/v1"}, {"kind", "Job"}} {
+		if value, given := tree[must.key]; given && value != must.want {
+			c := comparer{places: places}
+			c.add(spot{path: must.key, position: places.value(tree, must.key)}, fmt.Sprintf("is not %q; the template must be a Job", must.want))
+			return &DecodeError{Problems: c.found}
 		}
 	}
 	return nil
 }
 
-// compare walks a tree beside a Go type and lists where they differ. Values are
+// comparer walks a tree beside a Go type and lists where they differ. Values are
 // never repeated: they may be secret.
-func compare(found []Problem, path string, value any, t reflect.Type) []Problem {
+type comparer struct {
+	found  []Problem
+	places *places
+	// unknown counts the unknown keys; only the first are listed.
+	unknown int
+}
+
+// spot is a place in the tree and in the text behind it.
+type spot struct {
+	path     string
+	position position
+}
+
+func (c *comparer) add(s spot, text string) *Problem {
+	problem := Problem{Path: s.path, Text: text}
+	if s.position.line > 0 {
+		problem.Line, problem.Column, problem.Source = s.position.line, s.position.column, c.places.source
+	}
+	c.found = append(c.found, problem)
+	return &c.found[len(c.found)-1]
+}
+
+func (c *comparer) compare(s spot, value any, t reflect.Type) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if value == nil {
-		return found
+		return
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-		return compareOpaque(found, path, value, t)
+		c.compareOpaque(s, value, t)
+		return
 	}
-	switch v := value.(type) {
-	case Tree:
-		return compareObject(found, path, v, t)
-	case []any:
-		if t.Kind() != reflect.Slice {
-			break
-		}
-		for i, item := range v {
-			found = compare(found, path+"["+itemName(i, item)+"]", item, t.Elem())
-		}
-		return found
+	if tree, ok := value.(Tree); ok {
+		c.compareObject(s, tree, t)
+		return
 	}
 	if !fits(value, t) {
-		found = append(found, Problem{Path: path, Text: "is " + article(kind(value)) + ", not " + article(word(t)) + quoteHint(value, t)})
+		c.add(s, "is "+article(kind(value))+", not "+article(word(t))+quoteHint(value, t))
 	}
-	return found
+}
+
+// compareMember compares a value that may be a list, whose items are looked up by
+// the object and key that hold it.
+func (c *comparer) compareMember(path string, parent Tree, key string, t reflect.Type) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	list, ok := parent[key].([]any)
+	if !ok || t.Kind() != reflect.Slice {
+		c.compare(spot{path, c.places.value(parent, key)}, parent[key], t)
+		return
+	}
+	for i, item := range list {
+		c.compare(spot{path + "[" + itemName(i, item) + "]", c.places.item(parent, key, i)}, item, t.Elem())
+	}
 }
 
 // itemName is the name of a container, variable or volume: the index counts what
@@ -124,38 +183,41 @@ func itemName(i int, item any) string {
 	return strconv.Itoa(i)
 }
 
-func compareObject(found []Problem, path string, tree Tree, t reflect.Type) []Problem {
+func (c *comparer) compareObject(s spot, tree Tree, t reflect.Type) {
+	if t.Kind() != reflect.Map && t.Kind() != reflect.Struct {
+		c.add(s, "is an object, not "+article(word(t)))
+		return
+	}
 	fields := fieldTypes(t)
 	for _, key := range sortedKeys(tree) {
-		place := join(path, key)
+		path := join(s.path, key)
 		switch field, ok := fields[key]; {
 		case t.Kind() == reflect.Map:
-			found = compare(found, place, tree[key], t.Elem())
-		case t.Kind() != reflect.Struct:
-			return append(found, Problem{Path: path, Text: "is an object, not " + article(word(t))})
+			c.compareMember(path, tree, key, t.Elem())
 		case ok:
-			found = compare(found, place, tree[key], field)
+			c.compareMember(path, tree, key, field)
 		default:
-			found = append(found, Problem{Path: place, Unknown: true, Text: "is an unknown key" + nearest(key, fields)})
+			if c.unknown++; c.unknown <= maxListed {
+				c.add(spot{path, c.places.key(tree, key)}, "is an unknown key"+nearest(key, fields)).Unknown = true
+			}
 		}
 	}
-	return found
 }
 
 // compareOpaque asks types such as Quantity, which read more than one JSON type.
-func compareOpaque(found []Problem, path string, value any, t reflect.Type) []Problem {
+func (c *comparer) compareOpaque(s spot, value any, t reflect.Type) {
 	raw, err := json.Marshal(value)
-	if err == nil {
+	odd := t == reflect.TypeFor[resource.Quantity]() && oddQuantity(strings.Trim(string(raw), `"`))
+	if err == nil && !odd {
 		err = json.Unmarshal(raw, reflect.New(t).Interface())
 	}
-	if err != nil {
+	if err != nil || odd {
 		text := "is not a valid " + t.Name()
 		if quantity, ok := value.(string); ok && t == reflect.TypeFor[resource.Quantity]() {
 			text = fmt.Sprintf("%q %s", shorten(quantity), text)
 		}
-		found = append(found, Problem{Path: path, Text: text})
+		c.add(s, text)
 	}
-	return found
 }
 
 // fieldTypes maps a struct's JSON keys to the types behind them.

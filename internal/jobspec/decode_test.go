@@ -19,7 +19,7 @@ func TestDecodeNamesThePlace(t *testing.T) {
 		"wrong case":        {"spec: {backofflimit: 1}", "job: spec.backofflimit is an unknown key; did you mean backoffLimit?", true},
 		"nothing near":      {"spec: {template: {spec: {x: 1}}}", "job: spec.template.spec.x is an unknown key; remove it", true},
 		"number for text":   {"spec: {template: {spec: {containers: [{name: flow, env: [{name: PORT, value: 8080}]}]}}}", "job: spec.template.spec.containers[flow].env[PORT].value is a number, not a string; put it in quotes", false},
-		"boolean for text":  {"metadata: {labels: {on: yes}}", "job: metadata.labels.on is a boolean, not a string; put it in quotes", false},
+		"boolean for text":  {"metadata: {labels: {gpu: yes}}", "job: metadata.labels.gpu is a boolean, not a string; put it in quotes", false},
 		"text for number":   {"spec: {backoffLimit: none}", "job: spec.backoffLimit is a string, not a whole number in range", false},
 		"fraction":          {"spec: {template: {spec: {activeDeadlineSeconds: 1.5}}}", "job: spec.template.spec.activeDeadlineSeconds is a number, not a whole number in range", false},
 		"out of range":      {"spec: {backoffLimit: 12345678901234567890}", "job: spec.backoffLimit is a number, not a whole number in range", false},

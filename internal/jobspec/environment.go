@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -37,10 +38,21 @@ func (b *builder) fromEnvironment() (Tree, error) {
 	}, nil
 }
 
+// keepsStorage is whether flows are refused by their storage as the reference
+// does, whatever else is known of an image.
+func (b *builder) keepsStorage() bool {
+	return b.lenient && slices.Contains(b.settings.Keep, keepStorage)
+}
+
 // environmentImage takes Docker storage; 0.11.0 refuses every other one. Lenient,
 // it knows metadata.image too, which 0.12.0 and later fill at registration and
 // prefer, and the agent's default (D-34).
 func (b *builder) environmentImage() (string, error) {
+	if b.keepsStorage() {
+		if store, err := b.readStorage(); err == nil && store.kind != dockerStorage {
+			return "", &UnsupportedStorageError{FlowRun: string(b.run.ID), Type: store.kind, Kept: "Unsupported Storage type"}
+		}
+	}
 	metadata := ""
 	if b.lenient {
 		var err error

@@ -11,6 +11,9 @@ const maxQuoted = 120
 type FieldError struct {
 	// Field is the path of the value, such as run_config.cpu_limit.
 	Field string
+	// Line and Column are its place in a template's text, counted from one; zero
+	// where it has none.
+	Line, Column int
 	// Value is the offending value, shortened; empty where it may be secret.
 	Value string
 	// Problem is what is wrong, Mend what to do about it.
@@ -20,6 +23,9 @@ type FieldError struct {
 func (e *FieldError) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Field)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, " (line %d, column %d)", e.Line, e.Column)
+	}
 	b.WriteByte(' ')
 	if e.Value != "" {
 		fmt.Fprintf(&b, "%q ", shorten(e.Value))
@@ -34,9 +40,16 @@ func (e *FieldError) Error() string {
 
 // UnsupportedStorageError says that a flow's storage names no image and no other
 // image is known.
-type UnsupportedStorageError struct{ FlowRun, Type string }
+type UnsupportedStorageError struct {
+	FlowRun, Type string
+	// Kept is the message of the reference, word for word, if that is kept.
+	Kept string
+}
 
 func (e *UnsupportedStorageError) Error() string {
+	if e.Kept != "" {
+		return e.Kept
+	}
 	return fmt.Sprintf("unsupported Storage type: storage of flow run %s is %q, not Docker, and its environment names no image; "+
 		"register the flow with Docker storage, set metadata.image of its environment, or give the agent a default job image", e.FlowRun, shorten(e.Type))
 }
@@ -55,9 +68,16 @@ type TemplateError struct {
 	// Source is run_config.job_template, a template path, or agent template.
 	Source string
 	Err    error
+	// named is whether Err names the source itself.
+	named bool
 }
 
-func (e *TemplateError) Error() string { return fmt.Sprintf("job template %q: %v", e.Source, e.Err) }
+func (e *TemplateError) Error() string {
+	if e.named {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("job template %q: %v", e.Source, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *TemplateError) Unwrap() error { return e.Err }

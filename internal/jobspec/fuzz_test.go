@@ -38,6 +38,7 @@ func checkJob(t *testing.T, run jobspec.FlowRun) {
 	t.Helper()
 	s := agent()
 	s.DefaultJobImage = "prefecthq/prefect:latest"
+	s.Template = func(path string) ([]byte, error) { return []byte(path), nil }
 	if _, err := jobspec.Build(run, s, identifier); err != nil {
 		checkError(t, err)
 	}
@@ -85,7 +86,15 @@ func is[E error](err error) bool {
 
 func FuzzRunConfig(f *testing.F) {
 	eachVector(f, func(v vectorRun) { f.Add([]byte(v.RunConfig)) })
-	f.Add([]byte(`{"type":"KubernetesRun","env":{"A":1,"A":2},"job_template":"spec: &a {x: *a}"}`))
+	for _, seed := range []string{
+		`{"type":"KubernetesRun","env":{"A":1,"A":2},"job_template":"spec: &a {x: *a}"}`,
+		`{"type":"KubernetesRun","cpu_limit":"1E-99999999","memory_request":"1e3","image_pull_secrets":["",null],"job_template_path":"file:/x"}`,
+		`{"type":"DockerRun","ports":[1,"2",true],"host_config":{"a":1}}`, `{"type":"VertexRun","worker_pool_specs":[{},null],"scheduling":1}`,
+		`{"type":"ECSRun","cpu":"1","labels":["a"]}`, `{"type":["UniversalRun"]}`, `{"type":"UniversalRun","env":[["A",1]]}`,
+		`{"type":"KubernetesRun","job_template":{"spec":{"template":{"spec":{"containers":[{"env":"","resources":{"limits":null}}],"volumes":[{"x":1e400}]}}}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		run := configRun("")
 		run.RunConfig = raw
@@ -105,6 +114,10 @@ func FuzzEnvironment(f *testing.F) {
 
 func FuzzStorage(f *testing.F) {
 	eachVector(f, func(v vectorRun) { f.Add([]byte(v.Flow.Storage)) })
+	for kind, keys := range storages {
+		f.Add([]byte(`{"type":"` + kind + `",` + keys + `,"flows":{"a":null},"secrets":["s"],"stored_as_script":"yes"}`))
+	}
+	f.Add([]byte(`{"type":"Docker","registry_url":"//r/.","image_name":"/i","image_tag":"","prefect_version":null}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		checkJob(t, stored(string(raw)))
 		run := configRun("")
@@ -122,6 +135,10 @@ func FuzzTemplate(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	for _, text := range hostile() {
+		f.Add(text[:min(len(text), 512)])
+	}
+	f.Add(crooked)
 	eachVector(f, func(v vectorRun) {
 		var config struct {
 			Template json.RawMessage `json:"job_template"`

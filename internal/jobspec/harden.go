@@ -33,6 +33,7 @@ func Changes() []Change {
 		{"pull-policy", "D-33", "imagePullPolicy is the agent's setting if there is one", false, (*hardening).setPullPolicy},
 		{"cpu-limit", "D-33", "no cpu limit unless one is set", false, (*hardening).setCPULimit},
 		{"resources", "D-43", "the agent's memory and cpu settings are defaults for flows with a run config too", false, (*hardening).setResources},
+		{"volumes", "D-43", "the agent's volumes and mounts are added where the Job has none of that name and path", false, (*hardening).setVolumes},
 		{"log-level", "D-33", "the log level of flow runs is the agent's setting", false, (*hardening).setLogLevel},
 		{"context-namespace", "D-31", "PREFECT__CONTEXT__NAMESPACE is the namespace really used", false, (*hardening).setContextNamespace},
 		{"service-account", "", "environment flows of 0.12.0 and later get the agent's service account, as from the agents of that time", false, (*hardening).setServiceAccount},
@@ -214,6 +215,29 @@ func (h *hardening) setResources() {
 		setText(requests, "cpu", s.JobCPURequest)
 		setText(limits, "cpu", s.JobCPULimit)
 	}
+}
+
+// setVolumes adds what the constructor of 0.13.4 and later takes.
+func (h *hardening) setVolumes() {
+	addNew(h.pod, "volumes", "name", h.settings.Volumes)
+	addNew(h.container, "volumeMounts", "mountPath", h.settings.VolumeMounts)
+}
+
+// addNew appends to a list the items whose key no item of it has.
+func addNew(parent Tree, list, key string, items []Tree) {
+	present, ok := parent[list].([]any)
+	if !ok && parent[list] != nil || len(items) == 0 {
+		return
+	}
+	for _, item := range items {
+		if !slices.ContainsFunc(present, func(other any) bool {
+			o, ok := other.(Tree)
+			return ok && o[key] == item[key]
+		}) {
+			present = append(present, clone(item))
+		}
+	}
+	parent[list] = present
 }
 
 func (h *hardening) setLogLevel() {

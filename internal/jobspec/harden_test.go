@@ -105,6 +105,17 @@ func changes() []change {
 			name: "resources", about: "half", run: configRun(`{"type":"KubernetesRun","cpu_limit":"1"}`), at: container("resources", "requests"), want: jobspec.Tree{}, same: true,
 			with: func(s *jobspec.Settings) { s.JobCPURequest = "2" },
 		},
+		{
+			name: "volumes", run: environmentRun(), at: steps("volumes"), want: []any{jobspec.Tree{"name": "a", "emptyDir": jobspec.Tree{}}},
+			with: func(s *jobspec.Settings) {
+				s.Volumes = []jobspec.Tree{{"name": "a", "emptyDir": jobspec.Tree{}}}
+			},
+		},
+		{
+			name: "volumes", about: "taken", run: podTemplate(`{"containers":[{"volumeMounts":[{"name":"mine","mountPath":"/a"}]}]}`), at: container("volumeMounts"),
+			want: []any{jobspec.Tree{"name": "mine", "mountPath": "/a"}}, same: true,
+			with: func(s *jobspec.Settings) { s.VolumeMounts = []jobspec.Tree{{"name": "a", "mountPath": "/a"}} },
+		},
 		{name: "log-level", run: environmentRun(), env: "PREFECT__LOGGING__LEVEL", want: variable("PREFECT__LOGGING__LEVEL", "INFO")},
 		{
 			name: "log-level", about: "agent variable", run: environmentRun(), env: "PREFECT__LOGGING__LEVEL", want: variable("PREFECT__LOGGING__LEVEL", "ERROR"), same: true,

@@ -30,13 +30,12 @@ var refused = []row{
 }
 
 // Their templates have an unquoted yes as the value of a variable.
-const templateYes = "containers[flow].env[U].value is a boolean, not a string; put it in quotes"
+const templateYes = ") is a boolean, not a string; put it in quotes"
 
 // mended lists the vectors that the reference refuses and we start.
 var mended = []row{
 	{"job-0.11/labels-*-crashes", "D-01, by the configuration"},
 	{"job-0.11/storage-local-with-metadata-image", "D-34"},
-	{"job-1.x/cloud-tenant-not-a-uuid", "refused by the configuration"},
 	{"job-1.x/env-template-env-null", "D-44"},
 	{"job-1.x/storage-unknown-type", "D-28"},
 	{"job-1.x/template-containers-null", "D-44"},
@@ -69,6 +68,7 @@ func TestJobOfEveryVector(t *testing.T) {
 
 func startVector(t *testing.T, file, name string, used map[string]bool) {
 	v := readVector(t, file)
+	t.Chdir(v.Dir)
 	run, settings := v.translate(t, v.Versions[len(v.Versions)-1], v.Expected)
 	_, err := jobspec.Job(run, settings, attempt)
 	if d, ok := errors.AsType[*jobspec.DecodeError](err); ok && d.OnlyUnknown() {

@@ -12,8 +12,10 @@ package jobspec
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -79,7 +81,7 @@ type Settings struct {
 	Credential string
 	// CredentialFrom, if set, is what the Job refers to instead of holding Credential.
 	CredentialFrom *SecretKey
-	// TenantID is passed on only together with a credential.
+	// TenantID is a UUID, passed on only together with a credential.
 	TenantID string
 	// Namespace gets the Jobs. NamespaceVariable is what 0.11.0 tells the flow
 	// run instead (D-31): the agent's variable NAMESPACE, "default" if unset.
@@ -99,6 +101,8 @@ type Settings struct {
 	// ImagePullPolicy and the Job resources are empty if unset.
 	ImagePullPolicy                                        string
 	JobMemRequest, JobMemLimit, JobCPURequest, JobCPULimit string
+	// Volumes and VolumeMounts are JSON of Kubernetes' types, for every Job.
+	Volumes, VolumeMounts []Tree
 	// DefaultJobImage is used for flows that name no image and have an
 	// environment (D-34). Flows with a run config fall back to Prefect's own image.
 	DefaultJobImage string
@@ -106,7 +110,7 @@ type Settings struct {
 	// if it is nil, through Template.
 	AgentTemplate     Tree
 	AgentTemplatePath string
-	// Keep names Changes that are not made.
+	// Keep holds names of Keeps: changes that are not made.
 	Keep []string
 	// Template returns the text behind a template path as it was written, such
 	// as "s3://bucket/job.yaml". It is called at most once per Job, and only if
@@ -142,7 +146,7 @@ func JobAs(run FlowRun, s Settings, attempt, name string) (*batchv1.Job, error) 
 	}
 	h := hardening{tree: tree, run: run, settings: s, name: name, attempt: attempt}
 	h.apply()
-	return Decode(tree)
+	return decode(tree, b.places)
 }
 
 // Build makes the Job of the reference, defects included. The identifier is
@@ -162,6 +166,8 @@ type builder struct {
 	lenient    bool
 	// prefix is the Job's name as the run config's own template has it.
 	prefix string
+	// places is where the template's objects stand, if it came as YAML.
+	places *places
 }
 
 func (b *builder) build() (Tree, error) {
@@ -188,6 +194,20 @@ func absent(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)
 	return len(raw) == 0 || string(raw) == "null"
 }
+
+// checkTenant refuses what the reference's client refuses (client/client.py).
+func (b *builder) checkTenant() error {
+	if b.settings.Credential == "" || b.settings.TenantID == "" {
+		return nil
+	}
+	text := strings.NewReplacer("urn:", "", "uuid:", "", "-", "", "{", "", "}", "").Replace(b.settings.TenantID)
+	if raw, err := hex.DecodeString(text); err == nil && len(raw) == uuidBytes {
+		return nil
+	}
+	return &FieldError{Field: "tenant_id", Value: b.settings.TenantID, Problem: "is not a UUID", Mend: "correct --tenant-id or PREFECT__CLOUD__TENANT_ID"}
+}
+
+const uuidBytes = 16
 
 // checkIDs keeps ids that Kubernetes would refuse as label values out of Jobs.
 func checkIDs(run FlowRun) error {

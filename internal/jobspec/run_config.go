@@ -19,7 +19,9 @@ type runConfig struct {
 	pullSecrets    []string
 	pullPolicy     *string
 	// template is nil unless the run config brings one that Python calls true.
-	template any
+	template       any
+	templateSource string
+	places         *places
 	// templatePath is read when the Job is built.
 	templatePath *string
 }
@@ -50,17 +52,20 @@ func (b *builder) readRunConfig() (runConfig, error) {
 	if kind == nil {
 		return runConfig{}, &FieldError{Field: "run_config.type", Problem: "is missing: missing data for required field", Mend: "register the flow again"}
 	}
-	if err := checkLabels(fields); err != nil {
-		return runConfig{}, err
-	}
 	switch *kind {
 	case kubernetesRun:
 		return b.readKubernetesRun(fields)
 	case universalRun:
+		if err := checkLabels(fields); err != nil {
+			return runConfig{}, err
+		}
 		env, err := fields.entries("env")
 		return runConfig{env: env}, err
 	}
 	if foreignRun(*kind) {
+		if err := fields.follow(runConfigRules(*kind)); err != nil && !b.lenient {
+			return runConfig{}, err
+		}
 		return runConfig{}, &UnsupportedRunConfigError{FlowRun: string(b.run.ID), Type: *kind}
 	}
 	return runConfig{}, &FieldError{Field: "run_config.type", Value: *kind, Problem: "is an unsupported value", Mend: "use KubernetesRun or UniversalRun"}
@@ -77,6 +82,9 @@ func checkLabels(fields object) error {
 }
 
 func (b *builder) readKubernetesRun(fields object) (runConfig, error) {
+	if err := checkLabels(fields); err != nil {
+		return runConfig{}, err
+	}
 	var c runConfig
 	for _, field := range []struct {
 		key    string
@@ -128,56 +136,84 @@ func (b *builder) readTemplate(fields object, c *runConfig) error {
 	}
 	switch {
 	case !absent(raw):
-		template, err := inlineTemplate(raw)
-		if err != nil {
+		var err error
+		c.templateSource = inlineSource
+		if c.template, c.places, err = b.inlineTemplate(raw); err != nil {
 			return err
 		}
-		c.template = template
 	case c.templatePath != nil && localPath(*c.templatePath):
-		template, err := b.loadTemplate(*c.templatePath)
-		if err != nil {
+		var err error
+		c.templateSource = shown(*c.templatePath)
+		if c.template, c.places, err = b.loadTemplate(*c.templatePath); err != nil {
 			return err
 		}
-		c.template, c.templatePath = template, nil
+		c.templatePath = nil
 	}
-	if !truthy(c.template) {
+	return c.checkTemplate()
+}
+
+// checkTemplate refuses what is no object; an empty one counts as none.
+func (c *runConfig) checkTemplate() error {
+	tree, ok := c.template.(Tree)
+	if c.template != nil && !ok {
+		return &TemplateError{Source: c.templateSource, Err: noObject(c.template)}
+	}
+	if len(tree) == 0 {
 		c.template = nil
 	}
 	return nil
 }
 
-func inlineTemplate(raw json.RawMessage) (any, error) {
-	value, err := decodeJSON("run_config.job_template", raw)
+func noObject(template any) error {
+	return &FieldError{Field: "template", Problem: "is " + article(kind(template)) + ", not an object", Mend: "write a Job"}
+}
+
+const inlineSource = "run_config.job_template"
+
+func (b *builder) inlineTemplate(raw json.RawMessage) (any, *places, error) {
+	value, err := decodeJSON(inlineSource, raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	text, ok := value.(string)
 	if !ok {
-		return value, nil
+		return value, nil, nil
 	}
-	template, err := ParseYAML([]byte(text))
+	return b.parse([]byte(text), inlineSource)
+}
+
+// parse shares what aliases name as Python does, unless it is lenient: then our
+// own changes of one place must not show in another.
+func (b *builder) parse(text []byte, source string) (any, *places, error) {
+	value, places, err := parseYAML(text, source, !b.lenient)
 	if err != nil {
-		return nil, &TemplateError{Source: "run_config.job_template", Err: err}
+		return nil, nil, &TemplateError{Source: source, Err: err}
 	}
-	return template, nil
+	return value, places, nil
 }
 
 func localPath(path string) bool {
-	scheme, _, found := strings.Cut(path, "://")
-	return !found || scheme == "file" || scheme == "local"
+	return slices.Contains([]string{"", "file", "local"}, scheme(path))
 }
 
-func (b *builder) loadTemplate(path string) (any, error) {
+// scheme is what Python's urlsplit takes for one, in lower case.
+func scheme(path string) string {
+	name, _, found := strings.Cut(path, ":")
+	letter := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+	other := func(r rune) bool { return !letter(r) && !strings.ContainsRune("0123456789+-.", r) }
+	if !found || name == "" || !letter(rune(name[0])) || strings.ContainsFunc(name, other) {
+		return ""
+	}
+	return strings.ToLower(name)
+}
+
+func (b *builder) loadTemplate(path string) (any, *places, error) {
 	if b.settings.Template == nil {
-		return nil, &TemplateError{Source: shown(path), Err: errors.New("no template paths can be read here; put the template into the run config's job_template")}
+		return nil, nil, &TemplateError{Source: shown(path), Err: errors.New("no template paths can be read here; put the template into the run config's job_template")}
 	}
 	text, err := b.settings.Template(path)
 	if err != nil {
-		return nil, &TemplateError{Source: shown(path), Err: err}
+		return nil, nil, &TemplateError{Source: shown(path), Err: err, named: true}
 	}
-	value, err := ParseYAML(text)
-	if err != nil {
-		return nil, &TemplateError{Source: shown(path), Err: err}
-	}
-	return value, nil
+	return b.parse(text, shown(path))
 }

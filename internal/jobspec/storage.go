@@ -1,6 +1,9 @@
 package jobspec
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // storage is the part of a flow's storage that a Job depends on.
 type storage struct {
@@ -33,11 +36,33 @@ func (b *builder) readStorage() (storage, error) {
 	if kind == nil || *kind == "" {
 		return storage{}, &FieldError{Field: "storage.type", Problem: "is missing", Mend: "register the flow again"}
 	}
+	if err := b.checkStorage(*kind, fields); err != nil {
+		return storage{}, err
+	}
 	if *kind != dockerStorage {
 		return storage{kind: *kind}, nil
 	}
 	image, err := b.dockerImage(fields)
 	return storage{kind: dockerStorage, image: image}, err
+}
+
+// checkStorage refuses what the reference cannot load. Of the storages of 0.11.0
+// only Docker matters, which had fewer keys then.
+func (b *builder) checkStorage(kind string, fields object) error {
+	if b.lenient {
+		return nil
+	}
+	rules := storageRules(kind)
+	if b.reference() == Reference0110 {
+		if kind != dockerStorage {
+			return nil
+		}
+		rules = slices.DeleteFunc(rules, func(r rule) bool { return r.key == "path" || r.key == "stored_as_script" })
+	}
+	if err := fields.follow(rules); err != nil {
+		return err
+	}
+	return fields.construct(kind)
 }
 
 // dockerImage is Docker.name: registry_url and image_name joined as pure POSIX
@@ -72,16 +97,16 @@ func (b *builder) dockerImage(fields object) (string, error) {
 // posixJoin is str(PurePosixPath(base, name)): double and trailing slashes and
 // single dots vanish, parent dots stay, an absolute name discards the base.
 func posixJoin(base, name string) string {
-	path := name
+	path, rooted := name, name
 	if base != "" && !strings.HasPrefix(name, "/") {
-		path = base + "/" + name
+		path, rooted = base+"/"+name, base
 	}
 	root := ""
-	if strings.HasPrefix(path, "/") {
+	if strings.HasPrefix(rooted, "/") {
 		root = "/"
 	}
 	// Two leading slashes, exactly, are a root of their own in POSIX.
-	if strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///") {
+	if strings.HasPrefix(rooted, "//") && !strings.HasPrefix(rooted, "///") {
 		root = "//"
 	}
 	var parts []string

@@ -4,6 +4,8 @@ package jobspec
 type template struct {
 	tree   any
 	source string
+	// places is where its objects stand, if it came as YAML.
+	places *places
 	// own is whether it came with the run config: its service account, pull
 	// secrets and name then count for more than the agent's.
 	own bool
@@ -15,15 +17,15 @@ func (b *builder) chooseTemplate(c runConfig) (template, error) {
 	s := b.settings
 	switch {
 	case c.template != nil:
-		return template{tree: c.template, source: "run_config.job_template", own: true}, nil
+		return template{tree: c.template, source: c.templateSource, places: c.places, own: true}, nil
 	case c.templatePath != nil && *c.templatePath != "":
-		tree, err := b.loadTemplate(*c.templatePath)
-		return template{tree: tree, source: shown(*c.templatePath), own: true}, err
+		tree, places, err := b.loadTemplate(*c.templatePath)
+		return template{tree: tree, source: shown(*c.templatePath), places: places, own: true}, err
 	case s.AgentTemplate != nil:
 		return template{tree: clone(s.AgentTemplate), source: "agent template"}, nil
 	case s.AgentTemplatePath != "":
-		tree, err := b.loadTemplate(s.AgentTemplatePath)
-		return template{tree: tree, source: shown(s.AgentTemplatePath)}, err
+		tree, places, err := b.loadTemplate(s.AgentTemplatePath)
+		return template{tree: tree, source: shown(s.AgentTemplatePath), places: places}, err
 	}
 	return template{tree: builtinTemplate(), source: "built-in template"}, nil
 }
@@ -43,6 +45,7 @@ type parts struct {
 // open finds or makes these places. The reference asks for spec.template.spec;
 // lenient, it is made like the others (D-44).
 func (b *builder) open(t template) (parts, error) {
+	b.places = t.places
 	p, err := b.openTree(t.tree)
 	if err != nil {
 		return parts{}, &TemplateError{Source: t.source, Err: err}
@@ -51,10 +54,10 @@ func (b *builder) open(t template) (parts, error) {
 }
 
 func (b *builder) openTree(value any) (parts, error) {
-	w := walker{lenient: b.lenient}
+	w := walker{lenient: b.lenient, places: b.places}
 	job, ok := value.(Tree)
 	if !ok {
-		return parts{}, &FieldError{Field: "template", Problem: "is " + article(kind(value)) + ", not an object", Mend: "write a Job"}
+		return parts{}, noObject(value)
 	}
 	p := parts{job: job}
 	var err error
@@ -108,7 +111,7 @@ func firstContainer(w walker, pod Tree) (Tree, error) {
 	}
 	container, ok := containers[0].(Tree)
 	if !ok {
-		return nil, wrongKind(path+".containers[0]", containers[0], "object")
+		return nil, wrongKind(path+".containers[0]", containers[0], "object", w.places.item(pod, "containers", 0))
 	}
 	return container, nil
 }

@@ -156,7 +156,10 @@ func truthy(value any) bool {
 }
 
 // walker reads a template. Null counts as absent if it is lenient (D-44).
-type walker struct{ lenient bool }
+type walker struct {
+	lenient bool
+	places  *places
+}
 
 // object returns parent[key], which it creates if it is absent.
 func (w walker) object(parent Tree, path, key string) (Tree, error) {
@@ -168,7 +171,7 @@ func (w walker) object(parent Tree, path, key string) (Tree, error) {
 	}
 	child, ok := value.(Tree)
 	if !ok {
-		return nil, wrongKind(join(path, key), value, "object")
+		return nil, wrongKind(join(path, key), value, "object", w.places.value(parent, key))
 	}
 	return child, nil
 }
@@ -181,13 +184,13 @@ func (w walker) list(parent Tree, path, key string) ([]any, error) {
 	}
 	items, ok := value.([]any)
 	if !ok {
-		return nil, wrongKind(join(path, key), value, "list")
+		return nil, wrongKind(join(path, key), value, "list", w.places.value(parent, key))
 	}
 	return items, nil
 }
 
-func wrongKind(path string, value any, want string) error {
-	return &FieldError{Field: path, Problem: "is " + article(kind(value)) + ", not " + article(want), Mend: "correct it or leave it out"}
+func wrongKind(path string, value any, want string, p position) error {
+	return &FieldError{Field: path, Line: p.line, Column: p.column, Problem: "is " + article(kind(value)) + ", not " + article(want), Mend: "correct it or leave it out"}
 }
 
 func join(path, key string) string {

@@ -3,22 +3,29 @@ package jobspec_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 type vector struct {
-	Name     string
+	// Dir is where its files lie.
+	Dir      string `json:"-"`
 	Versions []string
 	Input    struct {
 		Agent                map[string]any
@@ -33,8 +40,10 @@ type vector struct {
 	}
 	Expected    outcome
 	Expected124 *outcome `json:"expected_1.2.4"`
-	Deviates    []struct{ ID, Path string }
+	Deviates    []deviation
 }
+
+type deviation struct{ ID, Path string }
 
 type vectorRun struct {
 	ID        flowrun.ID
@@ -43,7 +52,7 @@ type vectorRun struct {
 	Flow      struct {
 		ID          string
 		Name        string
-		CoreVersion *string `json:"core_version"`
+		CoreVersion any `json:"core_version"`
 		Environment json.RawMessage
 		Storage     json.RawMessage
 	}
@@ -96,7 +105,13 @@ func readVector(t *testing.T, file string) vector {
 			t.Fatal(err)
 		}
 	}
-	v.Name = dir
+	v.Dir = dir
+	for name, text := range v.Input.HomeFiles {
+		file := filepath.Join(dir, "home", filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return v
 }
 
@@ -110,7 +125,7 @@ func (v vector) translate(t *testing.T, version string, want outcome) (jobspec.F
 		RunConfig: in.RunConfig, Environment: in.Flow.Environment, Storage: in.Flow.Storage,
 	}
 	if in.Flow.CoreVersion != nil {
-		run.CoreVersion = *in.Flow.CoreVersion
+		run.CoreVersion = fmt.Sprint(in.Flow.CoreVersion)
 	}
 	if want.RunConfig != nil {
 		run.RunConfig = want.RunConfig
@@ -141,7 +156,7 @@ func (v vector) settings(version string, want outcome) jobspec.Settings {
 		JobMemLimit:       env["JOB_MEM_LIMIT"],
 		JobCPURequest:     env["JOB_CPU_REQUEST"],
 		JobCPULimit:       env["JOB_CPU_LIMIT"],
-		Template:          v.load,
+		Template:          template.New(template.Options{}).Text,
 	}
 	s.API = v.api(s.Backend)
 	key := env["PREFECT__CLOUD__API_KEY"]
@@ -152,7 +167,7 @@ func (v vector) settings(version string, want outcome) jobspec.Settings {
 	if a := want.Agent; a != nil {
 		s.Labels, s.SendLogs, s.ServiceAccountName, s.ImagePullSecrets = a.Labels, a.LogToCloud, a.ServiceAccountName, a.ImagePullSecrets
 		for _, pair := range a.EnvVars {
-			s.EnvVars = append(s.EnvVars, jobspec.EnvVar{Name: fmt.Sprint(pair[0]), Value: fmt.Sprint(pair[1])})
+			s.EnvVars = append(s.EnvVars, jobspec.EnvVar{Name: fmt.Sprint(pair[0]), Value: asText(pair[1])})
 		}
 		if a.Namespace != nil {
 			s.Namespace = *a.Namespace
@@ -229,36 +244,96 @@ func lookup(env map[string]string, key, fallback string) string {
 	return fallback
 }
 
-// load is the template loader for files; v.Name is the temporary directory.
-func (v vector) load(file string) ([]byte, error) {
-	scheme, rest, found := strings.Cut(file, "://")
-	if !found {
-		scheme, rest = "file", file
+// asText is what a value of the configuration is with us, which keeps texts.
+func asText(value any) string {
+	if text, ok := value.(string); ok {
+		return text
 	}
-	if !slices.Contains([]string{"file", "local", "agent"}, scheme) {
-		return nil, fmt.Errorf("unsupported file scheme %s", file)
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return err.Error()
 	}
-	if !filepath.IsAbs(rest) && rest != "" {
-		rest = filepath.Join(v.Name, rest)
+	return string(raw)
+}
+
+// resolve takes the settings from the configuration, where the reference has none.
+func (v vector) resolve(t *testing.T, version string) (jobspec.FlowRun, jobspec.Settings, error) {
+	t.Helper()
+	core := config.Core1
+	if version == version011 {
+		core = config.Core0
 	}
-	return os.ReadFile(rest)
+	src := config.Sources{HomeDir: filepath.Join(v.Dir, "home")}
+	for name, value := range v.Input.Environment {
+		src.Env = append(src.Env, name+"="+value)
+	}
+	run, settings := v.translate(t, version, outcome{})
+	cfg, err := config.ResolveAgent(core, src)
+	if err == nil {
+		settings.Labels, settings.TenantID = cfg.Labels, cfg.TenantID
+		settings.Credential, err = cfg.Credential.Reveal()
+	}
+	return run, settings, err
+}
+
+// excused are the JSON pointers into the Job at which we may differ: the paths of
+// configDefects, and variables whose values were no texts in the configuration.
+func (v vector) excused(want outcome) [][]string {
+	var out [][]string
+	for _, d := range v.Deviates {
+		if slices.Contains(configDefects, d.ID) {
+			out = append(out, strings.Split(strings.TrimPrefix(d.Path, "/job/"), "/"))
+		}
+	}
+	if want.Agent == nil {
+		return out
+	}
+	list, _ := dig(want.Job, "spec", "template", "spec", "containers", 0, "env").([]any)
+	for i, item := range list {
+		for _, pair := range want.Agent.EnvVars {
+			if _, text := pair[1].(string); !text && dig(item, "name") == pair[0] {
+				out = append(out, []string{"spec", "template", "spec", "containers", "0", "env", strconv.Itoa(i), "value"})
+			}
+		}
+	}
+	return out
 }
 
 // compare is the corpus' rule: JSON, env by name except where names repeat. We
 // keep the order too, except in 1.2.4, whose vectors have that of 1.4.1.
-func (v vector) compare(t *testing.T, version string, got jobspec.Tree, want any) string {
+func (v vector) compare(t *testing.T, version string, got jobspec.Tree, want any, excused [][]string) string {
 	t.Helper()
-	got, want = viaJSON(t, got).(jobspec.Tree), viaJSON(t, want)
-	for _, d := range v.Deviates {
-		if slices.Contains(configDefects, d.ID) {
-			drop(got, strings.Split(strings.TrimPrefix(d.Path, "/job/"), "/"))
-			drop(want, strings.Split(strings.TrimPrefix(d.Path, "/job/"), "/"))
-		}
+	got, want = sameNumbers(viaJSON(t, got)).(jobspec.Tree), sameNumbers(viaJSON(t, want))
+	for _, path := range excused {
+		drop(got, path)
+		drop(want, path)
 	}
 	if version == version124 {
 		got, want = byName(got).(jobspec.Tree), byName(want)
 	}
+	if reflect.DeepEqual(want, any(got)) {
+		return "" // cmp takes long for deep trees.
+	}
 	return cmp.Diff(want, any(got))
+}
+
+// sameNumbers writes numbers in one way: 1e-07 is 1e-7, and 2.0 is 2.
+func sameNumbers(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, item := range v {
+			v[key] = sameNumbers(item)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = sameNumbers(item)
+		}
+	case json.Number:
+		if n, ok := new(big.Rat).SetString(v.String()); ok {
+			return n.RatString()
+		}
+	}
+	return value
 }
 
 func viaJSON(t *testing.T, value any) any {

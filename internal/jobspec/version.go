@@ -4,14 +4,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // coreVersion is PEP 440 as far as the run command depends on it.
-var coreVersion = regexp.MustCompile(`(?i)^\s*v?(?:(\d+)!)?(\d+(?:\.\d+)*)` +
+var coreVersion = regexp.MustCompile(`(?i)^v?(?:(\d+)!)?(\d+(?:\.\d+)*)` +
 	`([-_.]?(?:alpha|beta|preview|pre|rc|a|b|c)[-_.]?\d*)?` +
 	`(-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?` +
 	`([-_.]?dev[-_.]?\d*)?` +
-	`(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?\s*$`)
+	`(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?$`)
 
 const (
 	commandCloudFlow = "prefect execute cloud-flow"
@@ -24,7 +25,7 @@ func runCommand(version string) (string, error) {
 	if version == "" {
 		return commandCloudFlow, nil
 	}
-	m := coreVersion.FindStringSubmatch(version)
+	m := matchVersion(version)
 	if m == nil {
 		return "", &FieldError{Field: "flow.core_version", Value: version, Problem: "is an invalid version", Mend: "register the flow with a released Prefect"}
 	}
@@ -36,8 +37,15 @@ func runCommand(version string) (string, error) {
 
 // since reports whether the flow was registered by major.minor.0 or later.
 func (r FlowRun) since(major, minor int) bool {
-	m := coreVersion.FindStringSubmatch(r.CoreVersion)
+	m := matchVersion(r.CoreVersion)
 	return m != nil && !before(m, major, minor)
+}
+
+// matchVersion ignores what Python calls white space around a version.
+func matchVersion(version string) []string {
+	return coreVersion.FindStringSubmatch(strings.TrimFunc(version, func(r rune) bool {
+		return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f
+	}))
 }
 
 // before reports whether the version that coreVersion matched is older than

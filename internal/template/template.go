@@ -1,48 +1,148 @@
-// Package template reads job templates from where a path points to. It knows
-// schemes and sizes; what is in a template is the business of package jobspec.
-// Files are read today; http, s3 and gs are refused by name.
+// Package template reads job templates from where a path points to: a file of
+// this machine, an HTTP server, S3 or Google Cloud Storage. It knows schemes,
+// sizes and time limits, and takes credentials from the surroundings as the
+// clients of the clouds do. What is in a template is the business of package
+// jobspec.
 package template
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"os"
+	"context"
+	"net/http"
 	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// limit is the largest template that is read, in bytes. A Job has 1.5 MiB at most.
-const limit = 1 << 20
+const (
+	// limit is the largest template that is read, in bytes. A Job has 1.5 MiB at most.
+	limit = 1 << 20
+	// defaultTimeout bounds one Read, redirects and repetitions included.
+	defaultTimeout = 10 * time.Second
+)
 
-// Read returns the text behind a path as it was written in a run config or on the
-// command line: a plain path, file://, local:// or agent://, all on this machine,
-// as Prefect 1.4.1 reads them (agent/kubernetes/agent.py). The error names the
-// path and what is wrong with it.
-func Read(path string) ([]byte, error) {
-	name := path
-	if scheme, rest, ok := strings.Cut(path, "://"); ok {
-		switch scheme {
-		case "file", "local", "agent":
-			name = rest
-		case "http", "https", "s3", "gs", "gcs":
-			return nil, fmt.Errorf("job template %q: templates behind %s:// cannot be read yet; use a file of the agent or put the template into the run config", path, scheme)
-		default:
-			return nil, fmt.Errorf("job template %q: unknown scheme %s://; use a path, file://, local:// or agent://", path, scheme)
-		}
-	}
-	file, err := os.Open(name) //nolint:gosec // the operator or the flow's owner names the file on purpose
-	if err != nil {
-		return nil, fmt.Errorf("job template %q: %w", path, err)
-	}
-	defer file.Close() //nolint:errcheck // read only
-	text, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("job template %q: %w", path, err)
-	}
-	if len(text) > limit {
-		return nil, fmt.Errorf("job template %q: %w", path, errTooLarge)
-	}
-	return text, nil
+// Options are what a Loader can be told.
+type Options struct {
+	// Timeout bounds one Read; zero means ten seconds.
+	Timeout time.Duration
+	// Base sends the requests for http, https, gs and gcs; nil means over the
+	// network, through the proxies that HTTPS_PROXY and NO_PROXY name.
+	Base http.RoundTripper
 }
 
-var errTooLarge = errors.New("larger than 1 MiB")
+// Loader reads templates. It may be used by many goroutines at once. It connects
+// to nothing before Read needs it.
+type Loader struct {
+	timeout time.Duration
+	base    http.RoundTripper
+
+	mu     sync.Mutex
+	s3     *s3.Client
+	google *http.Client
+}
+
+// New returns a Loader.
+func New(o Options) *Loader {
+	l := &Loader{timeout: o.Timeout, base: o.Base}
+	if l.timeout <= 0 {
+		l.timeout = defaultTimeout
+	}
+	if l.base == nil {
+		l.base = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idlePerHost,
+			IdleConnTimeout: time.Minute, ResponseHeaderTimeout: l.timeout,
+		}
+	}
+	return l
+}
+
+// Close ends the connections that are kept for the next Read. It ends no Read.
+func (l *Loader) Close() {
+	(&http.Client{Transport: l.base}).CloseIdleConnections()
+}
+
+// idlePerHost lets Jobs that start together share connections.
+const idlePerHost = 16
+
+// Read returns the text behind a path as it was written in a run config or on the
+// command line, as Prefect 1.4.1 reads them (utilities/filesystems.py): a plain
+// path, file:, local: or agent:, all on this machine; http: and https: by a plain
+// GET; s3: with the credentials, region and endpoint of the AWS environment; gs:
+// and gcs: with Google's default credentials. Texts have at most 1 MiB. Errors are
+// of type *Error, or ctx's own.
+func (l *Loader) Read(ctx context.Context, path string) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	text, err := l.read(limited, path)
+	if err == nil {
+		return text, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, l.explain(path, err)
+}
+
+// Text is Read for a start under way, which is to finish even after a stop was
+// asked for: nothing but the time limit ends it.
+func (l *Loader) Text(path string) ([]byte, error) { return l.Read(context.Background(), path) }
+
+func (l *Loader) read(ctx context.Context, path string) ([]byte, error) {
+	switch where := parse(path); where.scheme {
+	case "", "file", "local", "agent":
+		return readFile(where, path)
+	case "http", "https":
+		return l.readHTTP(ctx, path)
+	case "s3":
+		return l.readS3(ctx, where)
+	case "gs", "gcs":
+		return l.readGoogle(ctx, where)
+	default:
+		return nil, &Error{Problem: "unsupported scheme " + where.scheme + ":", Mend: "use a path, file, agent, https, s3 or gs"}
+	}
+}
+
+// location is a path taken apart as Python's urlsplit does.
+type location struct{ scheme, host, path string }
+
+func parse(path string) location {
+	where := location{path: path}
+	scheme, rest, found := strings.Cut(path, ":")
+	if found && isScheme(scheme) {
+		where.scheme, where.path = strings.ToLower(scheme), rest
+	}
+	if after, ok := strings.CutPrefix(where.path, "//"); ok {
+		end := strings.IndexAny(after, "/?#")
+		if end < 0 {
+			end = len(after)
+		}
+		where.host, where.path = after[:end], after[end:]
+	}
+	return where
+}
+
+func isScheme(text string) bool {
+	for i, r := range text {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", r)) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// key is the name of an object in a bucket.
+func (l location) key() string {
+	path, _, _ := strings.Cut(l.path, "#")
+	path, _, _ = strings.Cut(path, "?")
+	return strings.TrimLeft(path, "/")
+}
+
+// checkObject refuses what names no object.
+func (l location) checkObject() error {
+	if l.host == "" || l.key() == "" {
+		return &Error{Problem: "names no object in a bucket", Mend: "write " + l.scheme + "://BUCKET/KEY"}
+	}
+	return nil
+}

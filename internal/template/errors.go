@@ -1,0 +1,100 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// Error says why a template cannot be read.
+type Error struct {
+	// Path is the template's path, without what may be secret: the user and
+	// password of a URL, its query and its fragment.
+	Path string
+	// Problem is what went wrong, Mend what to do about it.
+	Problem, Mend string
+
+	cause     error
+	temporary bool
+	// status is that of the HTTP answer, zero without one.
+	status int
+}
+
+func (e *Error) Error() string {
+	text := fmt.Sprintf("job template %q: %s", e.Path, e.Problem)
+	if e.Mend != "" {
+		text += "; " + e.Mend
+	}
+	return text
+}
+
+// Unwrap returns the cause, such as fs.ErrNotExist.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Temporary reports whether the same path may be readable later without anybody
+// mending something.
+func (e *Error) Temporary() bool { return e.temporary }
+
+func tooLarge() error {
+	return &Error{Problem: fmt.Sprintf("is larger than %d bytes", limit), Mend: "make it smaller; a Job cannot have more"}
+}
+
+// explain makes an *Error of any error.
+func (l *Loader) explain(path string, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		e = &Error{Problem: inner(err).Error(), cause: err}
+		network, isNetwork := errors.AsType[net.Error](err)
+		e.temporary = isNetwork
+		if errors.Is(err, context.DeadlineExceeded) || isNetwork && network.Timeout() {
+			e.Problem, e.temporary = fmt.Sprintf("was not there after %s", l.timeout), true
+		}
+		if e.temporary {
+			e.Mend = "check that the agent can reach the address"
+		}
+	}
+	e.Path = Shown(path)
+	e.Problem = shorten(e.Problem)
+	return e
+}
+
+// inner is an error without the URL of its request, which may hold a secret.
+func inner(err error) error {
+	for {
+		wrapped, ok := errors.AsType[*url.Error](err)
+		if !ok {
+			return err
+		}
+		err = wrapped.Err
+	}
+}
+
+const (
+	maxPath    = 1024
+	maxProblem = 512
+)
+
+// Shown is a path without what may be secret in it. Plain paths stay as they are.
+func Shown(path string) string {
+	where := parse(path)
+	if where.scheme == "" && where.host == "" {
+		return path[:min(len(path), maxPath)]
+	}
+	path, _, _ = strings.Cut(path, "#")
+	path, _, _ = strings.Cut(path, "?")
+	if at := strings.LastIndexByte(where.host, '@'); at >= 0 {
+		path = strings.Replace(path, where.host, where.host[at+1:], 1)
+	}
+	return path[:min(len(path), maxPath)]
+}
+
+func shorten(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxProblem {
+		return strings.ToValidUTF8(text[:maxProblem], "") + "…"
+	}
+	return text
+}
