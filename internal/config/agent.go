@@ -18,12 +18,20 @@ type agentDraft struct {
 	homeDir string
 	// labelsByFlag is set when the labels come from the command line.
 	labelsByFlag bool
+	// caBundle is the path of Agent.CABundle.
+	caBundle string
+	// sources are what was read.
+	sources *stack
 }
 
 // take is called once with everything that was read.
 func (d *agentDraft) take(s *stack) {
 	d.labelsByFlag = s.rank([]string{"cloud", "agent", "labels"}) == rankFlags
-	d.Warnings = s.warnings
+	d.Warnings = slices.Clone(s.warnings)
+	if d.caBundle != "" {
+		d.CABundle = File{Path: d.caBundle, Place: s.place(caBundleSetting().id())}
+	}
+	d.sources = s
 }
 
 // finish settles what depends on several settings at once.
@@ -31,16 +39,29 @@ func (d *agentDraft) finish(core string) (Agent, error) {
 	a := d.Agent
 	a.CoreVersion = core
 	a.LogLevel = levelName(a.LogLevel)
+	a.Keep = splitNames(a.Keep)
+	var err error
 	if core == Core0 {
-		d.finish0(&a)
-		return a, nil
+		err = d.finish0(&a)
+	} else {
+		err = d.finish1(&a)
 	}
-	disk, err := readAuth(d.homeDir, a.API)
-	d.finish1(&a, disk)
+	a.Warnings = append(a.Warnings, d.sources.inVain(core, a.Credential.IsSet())...)
 	return a, err
 }
 
-func (d *agentDraft) finish0(a *Agent) {
+// splitNames takes --keep a,b and --keep a --keep b alike.
+func splitNames(given []string) []string {
+	var names []string
+	for name := range strings.SplitSeq(strings.Join(given, ","), ",") {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (d *agentDraft) finish0(a *Agent) error {
 	// D-10: the code of 0.11.0 refuses the fallback where a credential is needed.
 	// A server needs none, and its Jobs must not get one either.
 	if !a.Credential.IsSet() && a.Backend == Cloud {
@@ -49,9 +70,19 @@ func (d *agentDraft) finish0(a *Agent) {
 	if d.secrets != "" {
 		a.ImagePullSecrets = []string{d.secrets} // 0.11.0 knows one name
 	}
+	if a.Credential.IsSet() || a.Backend != Cloud {
+		return nil
+	}
+	login, err := readLogin(d.homeDir, a.GraphQL, a.API)
+	a.Credential = secret.New(login.token)
+	if login.tenantID != "" {
+		a.Warnings = append(a.Warnings, login.path+": active_tenant_id has no effect: a token with RUNNER scope belongs to one tenant")
+	}
+	return err
 }
 
-func (d *agentDraft) finish1(a *Agent, disk diskAuth) {
+func (d *agentDraft) finish1(a *Agent) error {
+	disk, err := readAuth(d.homeDir, a.API)
 	// client.py of 1.4.1: what is configured wins over auth.toml, each by itself.
 	if !a.Credential.IsSet() {
 		a.Credential = secret.New(disk.apiKey)
@@ -69,6 +100,7 @@ func (d *agentDraft) finish1(a *Agent, disk diskAuth) {
 		slices.Sort(a.Labels)
 		a.Labels = slices.Compact(a.Labels)
 	}
+	return err
 }
 
 // agentFields is the table of the agent. Rows and flags of the other form are left out.
@@ -91,6 +123,10 @@ func connectionFields() []field[agentDraft] {
 			Key: "cloud.api", Kind: Text, Default: "${${backend}.endpoint}", Flags: []Flag{{Name: "api", Short: "a"}},
 			Help: "Address of the Prefect API.",
 		}, func(d *agentDraft) any { return &d.API }},
+		{Setting{
+			Key: "cloud.graphql", Kind: Text, Core: Core0,
+			Help: "Where the agent sends its requests; the default is /graphql/alpha below cloud.api.",
+		}, func(d *agentDraft) any { return &d.GraphQL }},
 		{Setting{Key: "cloud.endpoint", Kind: Text, Default: "https://api.prefect.io", Help: "Address of Prefect Cloud."}, nil},
 		{Setting{Key: "server.endpoint", Kind: Text, Default: "${server.host}:${server.port}", Help: "Address of Prefect Server."}, nil},
 		{Setting{Key: "server.host", Kind: Text, Default: "http://localhost", Help: "Scheme and host of Prefect Server."}, nil},
@@ -119,6 +155,16 @@ func connectionFields() []field[agentDraft] {
 			Key: "cloud.request_timeout", Kind: Duration, Default: "15s",
 			Help: "How long the Prefect API may be silent.",
 		}, func(d *agentDraft) any { return &d.RequestTimeout }},
+		{caBundleSetting(), func(d *agentDraft) any { return &d.caBundle }},
+	}
+}
+
+// caBundleSetting follows Python's requests: of these variables the first one that
+// is set counts. Later names of the list win here.
+func caBundleSetting() Setting {
+	return Setting{
+		Env: []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}, Kind: Text,
+		Help: "File, or directory of files, with the certificate authorities that vouch for the Prefect API, instead of those of the system. REQUESTS_CA_BUNDLE beats CURL_CA_BUNDLE, and that SSL_CERT_FILE.",
 	}
 }
 
@@ -230,6 +276,14 @@ func ourFields() []field[agentDraft] {
 			Key: "kube.grace", Kind: Duration, Default: "2m", Flags: []Flag{{Name: "grace"}},
 			Help: "How long a Job may be stuck before its flow run fails.",
 		}, func(d *agentDraft) any { return &d.Grace }},
+		{Setting{
+			Key: "kube.credential_secret", Kind: Text, Flags: []Flag{{Name: "credential-secret"}},
+			Help: "Secret with the credential, as NAME/KEY, that Jobs refer to instead of holding it in clear text.",
+		}, func(d *agentDraft) any { return &d.CredentialSecret }},
+		{Setting{
+			Key: "kube.keep", Kind: List, Flags: []Flag{{Name: "keep", Repeated: true}},
+			Help: "Behaviours of the Python agent to keep, by name, separated by commas.",
+		}, func(d *agentDraft) any { return &d.Keep }},
 		{Setting{
 			Key: "kube.kubeconfig", Kind: Text, Env: []string{"KUBECONFIG"}, Flags: []Flag{{Name: "kubeconfig"}},
 			Help: "Kubeconfig file to use outside of a cluster.",

@@ -16,6 +16,47 @@ type diskAuth struct {
 
 var notSlug = regexp.MustCompile(`[^-.a-z0-9]+`)
 
+// diskLogin is what "prefect auth login" of Prefect 0.x stored for one server.
+type diskLogin struct {
+	path, token, tenantID string
+}
+
+// readLogin reads client/<slug of the server>/settings.toml. A file that is not
+// there is as good as an empty one. The agent of 0.11.0 reads it too, and then
+// refuses what it found (D-10).
+func readLogin(homeDir, graphQL, api string) (diskLogin, error) {
+	if graphQL == "" {
+		graphQL = api + "/graphql/alpha"
+	}
+	name := slugOf(graphQL)
+	if len(name) > maxName {
+		return diskLogin{}, nil // no file system has it
+	}
+	path := filepath.Join(homeDir, "client", name, "settings.toml")
+	tree, err := readTOML(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return diskLogin{}, nil
+	}
+	if err != nil {
+		return diskLogin{}, err
+	}
+	token, errToken := textOf(tree["api_token"])
+	tenant, errTenant := textOf(tree["active_tenant_id"])
+	if err := errors.Join(errToken, errTenant); err != nil {
+		return diskLogin{}, &Error{Place: path, Problem: "want texts for api_token and active_tenant_id"}
+	}
+	return diskLogin{path: path, token: token, tenantID: tenant}, nil
+}
+
+// maxName is the longest name of a file, in bytes.
+const maxName = 255
+
+// slugOf is python-slugify with the pattern of client.py: a dash for every run of
+// other characters.
+func slugOf(text string) string {
+	return strings.Trim(notSlug.ReplaceAllString(strings.ToLower(text), "-"), "-")
+}
+
 // slug is the table of an API in auth.toml: the host and port of its address
 // with a dash for every run of other characters (client.py of 1.4.1).
 func slug(api string) string {
@@ -23,7 +64,7 @@ func slug(api string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.Trim(notSlug.ReplaceAllString(strings.ToLower(u.Host), "-"), "-")
+	return slugOf(u.Host)
 }
 
 // readAuth reads auth.toml. A file that is not there is as good as an empty one.

@@ -66,6 +66,11 @@ type Agent struct {
 	Backend string
 	// API is the address of the Prefect API, without the suffix of the GraphQL path.
 	API string
+	// GraphQL is where requests go; empty means where this release finds it below API.
+	GraphQL string
+	// CABundle holds the certificate authorities that vouch for the Prefect API; empty
+	// means those of the system.
+	CABundle File
 	// Credential is the agent's auth token for Core0, the API key for Core1.
 	Credential secret.Value
 	// TenantID is the configured tenant; empty means the default one.
@@ -94,6 +99,9 @@ type Agent struct {
 	ImagePullPolicy    string
 	// JobMemRequest and the three after it are Kubernetes quantities, as given.
 	JobMemRequest, JobMemLimit, JobCPURequest, JobCPULimit string
+	// Volumes and VolumeMounts are JSON of Kubernetes' types for every Job. Only the
+	// Go API sets them, as only the constructor of the reference did.
+	Volumes, VolumeMounts []map[string]any
 	// DeleteFinishedJobs is unset when finished Jobs shall stay.
 	DeleteFinishedJobs bool
 	// AgentConfigID links the agent to a configuration at the backend.
@@ -111,8 +119,18 @@ type Agent struct {
 	ExclusiveLabels bool
 	// Grace is how long a Job may be stuck before its flow run fails.
 	Grace time.Duration
+	// CredentialSecret is NAME/KEY of the Secret that Jobs refer to; empty means that they hold the credential.
+	CredentialSecret string
 	// Kubeconfig is the file, or the list of files, with the cluster to use when not inside one.
 	Kubeconfig string
+	// Keep names behaviours of the Python agent that are kept. Which names there are is not checked here.
+	Keep []string
+}
+
+// File is a file that a setting names.
+type File struct {
+	// Path is where it lies, Place where the setting stands.
+	Path, Place string
 }
 
 // Dev is the configuration of the development backend.

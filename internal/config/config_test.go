@@ -204,13 +204,17 @@ func TestEnvVars(t *testing.T) {
 	checkAgents(t, map[string]agentCase{
 		"old form keeps name and text": {
 			env:  []string{name + "__My_Var=true", name + "__A__B=x", name + "__PORT=8080", name + "__W=C:\\temp", name + "__H=$HOME", name + "__E="},
-			want: pairs("A__B", "x", "E", "", "H", "$HOME", "My_Var", "true", "PORT", "8080", "W", `C:\temp`),
+			want: pairs("My_Var", "true", "A__B", "x", "PORT", "8080", "W", `C:\temp`, "H", "$HOME", "E", ""),
 		},
-		"json":           {env: []string{name + `={"Zed": "1", "TEAM": "da=ta", "T": true, "N": 1.50, "Z": null, "H": "$HOME/\u00e9\n"}`}, want: pairs("Zed", "1", "TEAM", "da=ta", "T", "true", "N", "1.50", "Z", "", "H", "$HOME/é\n")},
-		"python":         {env: []string{name + `={'b': 'x', "a": 'it\'s', 'b': "y",}`}, want: pairs("b", "y", "a", "it's")},
-		"empty":          {env: []string{name + "={}"}, want: pairs()},
-		"file":           {files: toml, want: pairs("FLAG", "true", "MY_VAR", "x", "NUM", "5", "RATIO", "2.0")},
-		"old form adds":  {files: toml, env: []string{name + "__NUM=6", name + "__Z=z"}, want: pairs("FLAG", "true", "MY_VAR", "x", "NUM", "6", "RATIO", "2.0", "Z", "z")},
+		"json":   {env: []string{name + `={"Zed": "1", "TEAM": "da=ta", "T": true, "N": 1.50, "Z": null, "H": "$HOME/\u00e9\n"}`}, want: pairs("Zed", "1", "TEAM", "da=ta", "T", "true", "N", "1.50", "Z", "", "H", "$HOME/é\n")},
+		"python": {env: []string{name + `={'b': 'x', "a": 'it\'s', 'b': "y",}`}, want: pairs("b", "y", "a", "it's")},
+		"empty":  {env: []string{name + "={}"}, want: pairs()},
+		"file":   {files: toml, want: pairs("MY_VAR", "x", "NUM", "5", "FLAG", "true", "RATIO", "2.0")},
+		"order of the file": {
+			files: map[string]string{".prefect/config.toml": "cloud.agent.env_vars = {Z = 1, \"B B\" = 2, A = 3} # in line\n[kube]\ngrace = 120\n", ".prefect/backend.toml": "[cloud.agent.env_vars]\nC = 4\nA = 5\n"},
+			want:  pairs("Z", "1", "B B", "2", "A", "5", "C", "4"),
+		},
+		"old form adds":  {files: toml, env: []string{name + "__NUM=6", name + "__Z=z"}, want: pairs("MY_VAR", "x", "NUM", "6", "FLAG", "true", "RATIO", "2.0", "Z", "z")},
 		"json replaces":  {files: toml, env: []string{name + `={"A":"1"}`}, want: pairs("A", "1")},
 		"json, old form": {files: toml, env: []string{name + `={"C":"1","A":"1"}`, name + "__A=2", name + "__B=3"}, want: pairs("C", "1", "A", "2", "B", "3")},
 		"flags": {
@@ -307,6 +311,9 @@ func TestErrors(t *testing.T) {
 		"unknown by their form":    {env: []string{"PREFECT__KUBE__NOTHING_LIKE_IT=1"}, want: []string{"PREFECT__KUBE__NOTHING_LIKE_IT: no such setting"}},
 		"backend":                  {env: []string{"PREFECT__BACKEND=bogus"}, want: []string{`backend: "bogus" is not a backend`, "PREFECT__BACKEND to cloud or server"}},
 		"api":                      {flags: map[string][]string{"api": {"localhost:4200"}}, want: []string{"is not an address", "--api", "http://localhost:4200"}},
+		"graphql":                  {env: []string{"PREFECT__CLOUD__GRAPHQL=localhost"}, want: []string{"cloud.graphql, PREFECT__CLOUD__GRAPHQL: ", "is not an address"}},
+		"no number":                {flags: map[string][]string{"max-polls": {""}}, want: []string{`--max-polls: "" is not a valid integer`}},
+		"no choice":                {core: config.Core1, flags: map[string][]string{"log-level": {""}}, want: []string{`--log-level: "" is not a value`}},
 		"duration":                 {env: []string{"PREFECT_KUBE_GRACE=soon"}, want: []string{`PREFECT_KUBE_GRACE: "soon" is not a duration`, "2m"}},
 		"negative":                 {flags: map[string][]string{"grace": {"-1s"}}, want: []string{"grace: -1s is too short"}},
 		"poll interval":            {flags: map[string][]string{"max-poll-interval": {"1ms"}}, want: []string{"max-poll-interval: 1ms is too short"}},

@@ -31,7 +31,10 @@ func variables(env []string) map[string]string {
 func (s *stack) environment(settings []Setting) (layer, error) {
 	tree := map[string]any{}
 	names := map[string]string{} // place in the tree → variable
-	set := func(path []string, variable string, value any) {
+	set := func(path []string, variable, value string) {
+		if _, given := names[joined(path)]; given && value == "" {
+			return // what another variable says counts
+		}
 		plant(tree, path, value)
 		names[joined(path)] = variable
 	}
@@ -55,6 +58,19 @@ func (s *stack) environment(settings []Setting) (layer, error) {
 	}
 	err := s.envVars(tree, names)
 	return layer{rank: rankEnv, tree: tree, place: func(path []string) string { return variableAt(names, path) }}, err
+}
+
+// namesOfVariables lists the X of PREFECT__CLOUD__AGENT__ENV_VARS__X in the order
+// of the environment.
+func namesOfVariables(env []string) []string {
+	var names []string
+	for _, entry := range env {
+		name, _, _ := strings.Cut(entry, "=")
+		if path, ok := keyOf(name); ok {
+			names = appendName(names, path)
+		}
+	}
+	return names
 }
 
 // variableAt names the variable of a place, or the first one below it.
@@ -81,7 +97,7 @@ func keyOf(name string) ([]string, bool) {
 	}
 	const envVars = "cloud__agent__env_vars__"
 	if len(rest) > len(envVars) && strings.EqualFold(rest[:len(envVars)], envVars) {
-		return []string{"cloud", "agent", "env_vars", rest[len(envVars):]}, true
+		return append(envVarsPath(), rest[len(envVars):]), true
 	}
 	path := strings.Split(strings.ToLower(rest), "__")
 	if len(path) > maxDepth || slices.Contains(path, "") || slices.ContainsFunc(path, func(p string) bool { return strings.Contains(p, hidden) }) {
@@ -94,7 +110,7 @@ func keyOf(name string) ([]string, bool) {
 // older form PREFECT__CLOUD__AGENT__ENV_VARS__X. The former replaces what files
 // say, the latter add to it, so that their order does not matter.
 func (s *stack) envVars(tree map[string]any, names map[string]string) error {
-	path := []string{"cloud", "agent", "env_vars"}
+	path := envVarsPath()
 	separate, _ := lookup(tree, path)
 	branch, ok := separate.(map[string]any)
 	if !ok {
@@ -109,7 +125,7 @@ func (s *stack) envVars(tree map[string]any, names map[string]string) error {
 		if err != nil {
 			return problem(name, err)
 		}
-		for _, key := range slices.Sorted(maps.Keys(branch)) {
+		for _, key := range slices.SortedFunc(maps.Keys(branch), s.compareNames) {
 			pairs = withPair(pairs, Pair{Name: key, Value: fmt.Sprint(branch[key])})
 		}
 		parent, _ := lookup(tree, path[:2])

@@ -24,6 +24,11 @@ func (e *Error) Error() string {
 	if e.Mend != "" {
 		text += "; " + e.Mend
 	}
+	return oneLine(text)
+}
+
+// oneLine replaces control characters: names of variables and files are foreign.
+func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

@@ -28,7 +28,7 @@ func flagLayer(settings []Setting, given map[string][]string) (layer, error) {
 }
 
 // flagValue is what a flag says about its setting, nil if nothing. An empty
-// value says nothing: the reference has "value or config" everywhere.
+// text says nothing: the reference has "value or config" everywhere.
 func flagValue(s Setting, f Flag, given []string) (any, error) {
 	switch {
 	case len(given) == 0:
@@ -39,16 +39,25 @@ func flagValue(s Setting, f Flag, given []string) (any, error) {
 		return slices.Clone(given), nil
 	}
 	last := given[len(given)-1]
-	if last == "" {
-		return nil, nil
-	}
 	if f.Means != "" {
 		return switchValue(s, f, last)
 	}
-	if len(f.Choices) > 0 && !slices.Contains(f.Choices, strings.ToUpper(last)) {
+	if last == "" && len(f.Choices) == 0 {
+		return nothing(s)
+	}
+	if len(f.Choices) > 0 && !slices.ContainsFunc(f.Choices, func(c string) bool { return strings.EqualFold(c, last) }) {
 		return nil, &valueError{problem: fmt.Sprintf("%q is not a value", last), mend: "use one of " + strings.Join(f.Choices, ", ")}
 	}
 	return last, nil
+}
+
+// nothing is what an empty value says, unless a number is wanted.
+func nothing(s Setting) (any, error) {
+	if s.Kind != Integer {
+		return nil, nil
+	}
+	_, err := parseInt("")
+	return nil, err
 }
 
 // switchValue turns --flag and --flag=false into the value of the setting.

@@ -142,3 +142,31 @@ func FuzzTOML(f *testing.F) {
 		}
 	})
 }
+
+// FuzzStoredLogin reads what the Python client stored: auth.toml and settings.toml.
+func FuzzStoredLogin(f *testing.F) {
+	for _, seed := range []string{
+		"", "api_token = \"T\"\nactive_tenant_id = \"U\"\n", "[\"api.prefect.io\"]\napi_key = \"K\"\ntenant_id = \"T\"\n", "api_token = 1", "api_token = []", "[api_token]", "[[\"api.prefect.io\"]]", "\"api.prefect.io\" = 1", "x", "api_token = \"\\u0000\"",
+	} {
+		f.Add([]byte(seed))
+	}
+	dir := f.TempDir()
+	login := filepath.Join(dir, ".prefect", "client", "https-api.prefect.io-graphql-alpha")
+	if err := os.MkdirAll(login, 0o700); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, path := range []string{filepath.Join(dir, ".prefect", "auth.toml"), filepath.Join(login, "settings.toml")} {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, core := range []string{config.Core0, config.Core1} {
+			got, err := config.ResolveAgent(core, config.Sources{HomeDir: dir})
+			oneLineEach(t, err)
+			if err == nil && got.API != "https://api.prefect.io" {
+				t.Errorf("a stored login set the address to %q", got.API)
+			}
+		}
+	})
+}

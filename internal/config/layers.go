@@ -35,6 +35,8 @@ type stack struct {
 	vars     map[string]string
 	homeDir  string
 	warnings []string
+	// order is that in which variables for flow runs were named.
+	order map[string]int
 }
 
 type origin struct {
@@ -70,7 +72,7 @@ func (l layer) ReadBytes() ([]byte, error) { return nil, errors.ErrUnsupported }
 // load reads all sources and merges them. What is wrong with single settings is
 // an error beside a result; without a result nothing could be read.
 func load(settings []Setting, src Sources) (*stack, error) {
-	s := &stack{origins: map[string]origin{}, vars: variables(src.Env), homeDir: src.HomeDir}
+	s := &stack{origins: map[string]origin{}, vars: variables(src.Env), homeDir: src.HomeDir, order: map[string]int{}}
 	layers := []layer{defaults(settings)}
 	for _, f := range []struct{ variable, name string }{
 		{"PREFECT__USER_CONFIG_PATH", "config.toml"}, {"PREFECT__BACKEND_CONFIG_PATH", "backend.toml"},
@@ -81,6 +83,7 @@ func load(settings []Setting, src Sources) (*stack, error) {
 		}
 		layers = append(layers, l)
 	}
+	s.noteNames(namesOfVariables(src.Env))
 	env, errEnv := s.environment(settings)
 	flags, errFlags := flagLayer(settings, src.Flags)
 	layers = append(layers, env, flags)
@@ -169,7 +172,11 @@ func (s *stack) file(variable, name string) (layer, error) {
 	if explicit != "" {
 		path = s.expand(explicit)
 	}
-	tree, err := readTOML(path)
+	data, err := readFile(path)
+	var tree map[string]any
+	if err == nil {
+		tree, err = parseTOML(path, data)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if explicit != "" {
@@ -178,10 +185,19 @@ func (s *stack) file(variable, name string) (layer, error) {
 	case err != nil:
 		return layer{}, err
 	}
+	s.noteNames(namesInOrder(data))
 	return layer{rank: rankFile, tree: tree, place: func(at []string) string { return path + ": " + strings.Join(at, ".") }}, nil
 }
 
 func readTOML(path string) (map[string]any, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseTOML(path, data)
+}
+
+func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, readError(path, err)
@@ -193,7 +209,7 @@ func readTOML(path string) (map[string]any, error) {
 	if err != nil {
 		return nil, readError(path, err)
 	}
-	return parseTOML(path, data)
+	return data, nil
 }
 
 // readError keeps fs.ErrNotExist visible and is an *Error for all else.

@@ -36,9 +36,11 @@ func (a Agent) Validate() error {
 		a.validateBackend(),
 		a.validateLevel("cloud.agent.level"),
 		validateAPI(a.API, a.Backend),
+		a.validateGraphQL(),
 		positive("grace", a.Grace, 0),
 		positive("max-poll-interval", a.MaxPollInterval, minPollInterval),
 		positive("cloud.request_timeout", a.RequestTimeout, time.Millisecond),
+		validateSecretKey(a.CredentialSecret),
 	)
 }
 
@@ -75,6 +77,13 @@ func validateAPI(api, backend string) error {
 	return &Error{Place: "api", Problem: shown + " is not an address", Mend: "set --api or PREFECT__CLOUD__API to one such as http://localhost:4200"}
 }
 
+func (a Agent) validateGraphQL() error {
+	if a.GraphQL == "" {
+		return nil
+	}
+	return placed("cloud.graphql, PREFECT__CLOUD__GRAPHQL", "write one such as http://localhost:4200/graphql", validateAPI(a.GraphQL, Cloud))
+}
+
 func positive(place string, d, least time.Duration) error {
 	if d >= least {
 		return nil
@@ -82,9 +91,13 @@ func positive(place string, d, least time.Duration) error {
 	return &Error{Place: place, Problem: fmt.Sprintf("%s is too short", d), Mend: fmt.Sprintf("use at least %s", least)}
 }
 
-// CheckCredential reports that Prefect Cloud would refuse the agent for want of
-// a credential. The error is an *Error.
+// CheckCredential reports that the file with the credential cannot be read, or that
+// Prefect Cloud would refuse the agent for want of a credential. The error is an *Error.
 func (a Agent) CheckCredential() error {
+	if _, err := a.Credential.Reveal(); err != nil {
+		place := map[string]string{Core0: "PREFECT__CLOUD__AGENT__AUTH_TOKEN_FILE", Core1: "PREFECT__CLOUD__API_KEY_FILE"}[a.CoreVersion]
+		return &Error{Place: place, Problem: err.Error()}
+	}
 	switch {
 	case a.Backend != Cloud || a.Credential.IsSet():
 		return nil

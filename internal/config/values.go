@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,13 @@ func (s *stack) assign(setting Setting, target any) error {
 	}
 	if raw == nil || raw == "" {
 		raw, place = s.text(setting, setting.Default), "default"
+	}
+	if table, ok := raw.(map[string]any); ok && setting.Kind == Pairs {
+		pairs, err := s.tablePairs(table)
+		if err != nil {
+			return problem(place, err)
+		}
+		raw = pairs
 	}
 	if err := put(target, raw); err != nil {
 		return problem(place, err)
@@ -163,8 +171,14 @@ func parseBool(text string) (bool, error) {
 	}
 }
 
+// underscored is an integer in which Python allows an underscore between digits.
+var underscored = regexp.MustCompile(`^[-+]?\d+(_\d+)+$`)
+
 func parseInt(text string) (int, error) {
 	n, err := strconv.Atoi(text)
+	if err != nil && underscored.MatchString(text) {
+		n, err = strconv.Atoi(strings.ReplaceAll(text, "_", ""))
+	}
 	if err != nil {
 		return 0, &valueError{problem: fmt.Sprintf("%q is not a valid integer", short(text))}
 	}
@@ -227,17 +241,15 @@ func pairsOf(raw any) ([]Pair, error) {
 		return v, nil
 	case string:
 		return parsePairs(v)
-	case map[string]any:
-		return tablePairs(v)
 	default:
 		return nil, &valueError{problem: "want a table of names and values"}
 	}
 }
 
-// tablePairs sorts by name: the TOML library does not keep the order of a table.
-func tablePairs(table map[string]any) ([]Pair, error) {
+// tablePairs gives a table the order in which files and variables have its names.
+func (s *stack) tablePairs(table map[string]any) ([]Pair, error) {
 	var pairs []Pair
-	for _, name := range slices.Sorted(maps.Keys(table)) {
+	for _, name := range slices.SortedFunc(maps.Keys(table), s.compareNames) {
 		text, err := textOf(table[name])
 		if err != nil {
 			return nil, &valueError{problem: fmt.Sprintf("value of %q is a list or table", short(name)), mend: "write it as text in quotes"}
