@@ -6,23 +6,26 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/cobra"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
 )
 
 // vector is one recorded call of the reference's command line.
 type vector struct {
+	core  string // the release, by folder
 	Input struct {
 		Command     []string
+		Capture     string
 		Environment map[string]string
 		HomeFiles   map[string]string `json:"home_files"`
 	}
@@ -32,87 +35,145 @@ type vector struct {
 		ExitCode  int `json:"exit_code"`
 		Params    []param
 	}
-	Deviates []struct{ ID string }
+	Deviates []deviation
+	Feature  string
 }
 
-type param struct {
-	Kind     string
-	Name     string
-	Opts     []string
-	Flag     bool `json:"is_flag"`
-	Multiple bool
+// deviation is a defect that the case itself lists. Without a path the whole case is meant.
+type deviation struct{ ID, Path string }
+
+// facts are what is compared, by name; all values are text.
+type facts map[string]string
+
+// difference is a fact that is not as recorded.
+type difference struct{ fact, want, got string }
+
+func differences(want, got facts) []difference {
+	names := map[string]bool{}
+	for _, f := range []facts{want, got} {
+		for name := range f {
+			names[name] = true
+		}
+	}
+	var found []difference
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if want[name] != got[name] {
+			found = append(found, difference{name, want[name], got[name]})
+		}
+	}
+	return found
 }
 
-// later lists the cases whose function comes in a later step. Every row must
-// match a case.
-func later() []struct{ pattern, reason string } {
-	return []struct{ pattern, reason string }{
-		{"*/options-install.json", "the install command"},
-		{"*/install-*.json", "the install command"},
-		{"*/real-*.json", "needs the whole agent"},
+// tally counts the cases of one folder.
+type tally struct {
+	sync.Mutex
+	cases, equal, named, failed int
+	rows                        map[int]int // how often a row of named differences matched
+}
+
+func (c *tally) add(t *testing.T, v vector, found []difference) {
+	t.Helper()
+	c.Lock()
+	defer c.Unlock()
+	c.cases++
+	for _, d := range found {
+		i := namedBy(v, d)
+		c.rows[i]++
+		if i == unnamed {
+			t.Errorf("%s: got %s, want %s", d.fact, d.got, d.want)
+		}
+	}
+	switch {
+	case t.Failed():
+		c.failed++
+	case len(found) > 0:
+		c.named++
+	default:
+		c.equal++
 	}
 }
 
 // TestConformanceCLI compares arguments and exit codes with the reference.
 // CONFORMANCE_DIR names another root of the corpus, as an absolute path.
 func TestConformanceCLI(t *testing.T) {
-	t.Parallel()
-	root := os.Getenv("CONFORMANCE_DIR")
+	root, other := os.Getenv("CONFORMANCE_DIR"), true
 	if root == "" {
-		root = filepath.Join("..", "..", "conformance")
+		root, other = filepath.Join("..", "..", "conformance"), false
 	}
-	root = filepath.Join(root, "cli")
-	files, err := filepath.Glob(filepath.Join(root, "*", "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases below %s: %v", root, err)
+	rows := map[int]int{}
+	for _, core := range []string{config.Core0, config.Core1} {
+		row := conformFolder(t, filepath.Join(root, "cli", core), core, rows)
+		t.Log(row)
+		if !other {
+			checkPage(t, row)
+		}
 	}
-	matched := map[string]int{}
-	for _, file := range files {
-		name, _ := filepath.Rel(root, file)
-		pattern, reason := postponed(name)
-		matched[pattern]++
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if pattern != "" {
-				t.Skipf("later: %s: %s", name, reason)
-			}
-			conform(t, file)
-		})
+	if !other { // another part of the corpus need not have every difference
+		checkRows(t, rows)
 	}
-	t.Logf("%d cases compared, %d later", matched[""], len(files)-matched[""])
-	if os.Getenv("CONFORMANCE_DIR") != "" {
-		return // another part of the corpus need not have every group
+}
+
+// conformFolder runs all cases of a folder and gives the row that counts them.
+func conformFolder(t *testing.T, folder, core string, rows map[int]int) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, row := range later() {
-		if matched[row.pattern] == 0 {
-			t.Errorf("row %q matches no case", row.pattern)
+	counts := &tally{rows: rows}
+	t.Run(core, func(t *testing.T) {
+		for _, file := range files {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+				t.Parallel()
+				v := readVector(t, file, core)
+				counts.add(t, v, conform(t, v))
+			})
+		}
+	})
+	return fmt.Sprintf("| cli/%s | %d | %d | %d | 0 | %d |", core, counts.cases, counts.equal, counts.named, counts.failed)
+}
+
+func checkPage(t *testing.T, row string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "conformance.md"))
+	if err != nil || !slices.Contains(strings.Split(string(page), "\n"), row) {
+		t.Errorf("docs/conformance.md has no line %s (%v)", row, err)
+	}
+}
+
+// checkRows runs the imagined cases too; then every row must have matched.
+func checkRows(t *testing.T, rows map[int]int) {
+	t.Helper()
+	t.Run("imagined", func(t *testing.T) {
+		counts := &tally{rows: rows}
+		for _, v := range imagined() {
+			counts.add(t, v, conform(t, v))
+		}
+	})
+	for i, row := range namedDifferences() {
+		if rows[i] == 0 {
+			t.Errorf("row %s %s (%s) matches nothing", row.defect, row.fact, row.reason)
 		}
 	}
 }
 
-func postponed(name string) (pattern, reason string) {
-	for _, row := range later() {
-		if ok, _ := filepath.Match(row.pattern, filepath.ToSlash(name)); ok {
-			return row.pattern, row.reason
-		}
-	}
-	return "", ""
-}
-
-func conform(t *testing.T, file string) {
+func readVector(t *testing.T, file, core string) vector {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var v vector
+	v := vector{core: core}
 	if err := json.Unmarshal(data, &v); err != nil {
 		t.Fatal(err)
 	}
-	core := filepath.Base(filepath.Dir(file))
+	return v
+}
+
+func conform(t *testing.T, v vector) []difference {
+	t.Helper()
 	if v.Expected.Params != nil {
-		compareOptions(t, core, v.Expected.Params)
-		return
+		return compareOptions(t, v)
 	}
 	home := t.TempDir()
 	for name, content := range v.Input.HomeFiles {
@@ -123,170 +184,70 @@ func conform(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 	}
-	compareCall(t, core, home, v)
-}
-
-// compareCall runs one command line with a recorder in the place of the agent.
-// The reference's defects are compared by TestImprovements instead.
-func compareCall(t *testing.T, core, home string, v vector) {
-	t.Helper()
-	var got *config.Agent
-	var output bytes.Buffer
-	record := commands{start: func(_ context.Context, cfg config.Agent, _ *slog.Logger) error {
-		got = &cfg
-		return nil
-	}}
 	env := []string{"HOME=" + home}
 	for name, value := range v.Input.Environment {
-		env = append(env, name+"="+value)
+		env = append(env, name+"="+strings.ReplaceAll(value, "{{HOME}}", home))
 	}
+	if v.Feature == "real-start" {
+		return differences(facts{"exit": strconv.Itoa(v.Expected.ExitCode)}, startForReal(t, v, env))
+	}
+	return compareCall(t, v, home, env)
+}
+
+// compareCall runs one command line with recorders in the place of what it leads to.
+func compareCall(t *testing.T, v vector, home string, env []string) []difference {
+	t.Helper()
 	// The recorder of the reference stands before the check of the credential.
-	if _, start := v.Expected.Config["backend"]; start && v.Input.Environment["PREFECT__BACKEND"] == config.Cloud {
-		env = append(env, "PREFECT__CLOUD__AGENT__AUTH_TOKEN=x", "PREFECT__CLOUD__API_KEY=x")
-		v.Expected.Config["cloud.agent.auth_token"], v.Expected.Config["cloud.api_key"] = "x", "x"
+	if v.Expected.Config["backend"] == config.Cloud {
+		env = append([]string{"PREFECT__CLOUD__AGENT__AUTH_TOKEN=x", "PREFECT__CLOUD__API_KEY=x"}, env...)
+		for _, key := range []string{"cloud.agent.auth_token", "cloud.api_key"} {
+			if value := v.Expected.Config[key]; value == nil || value == "" {
+				v.Expected.Config[key] = "x"
+			}
+		}
 	}
+	got := facts{}
+	record := commands{
+		start: func(_ context.Context, cfg config.Agent, _ *slog.Logger) error {
+			got = startFacts(t, cfg)
+			return nil
+		},
+		install: recordInstall(t, &got),
+	}
+	var output bytes.Buffer
 	code := run(t.Context(), append([]string{"prefect"}, v.Input.Command...), env, streams{out: &output, err: &output}, record)
-	if len(v.Deviates) > 0 {
-		t.Skipf("improved upon on purpose: %v", v.Deviates)
+	if code != exitClean && !strings.HasPrefix(output.String(), "Error: ") {
+		t.Errorf("exit code %d without a message: %q", code, output.String())
 	}
-	if code != v.Expected.ExitCode {
-		t.Errorf("got exit code %d, want %d: %s", code, v.Expected.ExitCode, output.String())
+	got["exit"] = strconv.Itoa(code)
+	want := recorded(v)
+	for name, text := range want {
+		want[name] = strings.ReplaceAll(text, "{{HOME}}", home)
 	}
-	if (got != nil) != (v.Expected.Arguments != nil) {
-		t.Fatalf("started %v, want %v", got != nil, v.Expected.Arguments != nil)
-	}
-	if got != nil {
-		want := effectiveArguments(t, core, v)
-		if diff := cmp.Diff(want, arguments(t, core, *got)); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
+	// The recorder shows no stored login, which the client behind it reads.
+	if _, stored := v.Input.HomeFiles[".prefect/auth.toml"]; stored {
+		for _, name := range []string{"credential", "tenant"} {
+			if want[name] == "" {
+				delete(want, name)
+				delete(got, name)
+			}
 		}
 	}
+	return differences(want, got)
 }
 
-// effectiveArguments merges what the reference hands to its agent with the
-// configuration that the agent falls back to: "argument or configuration".
-func effectiveArguments(t *testing.T, core string, v vector) map[string]string {
-	t.Helper()
-	args, conf := v.Expected.Arguments, v.Expected.Config
-	or := func(arg, key string) any {
-		if a := args[arg]; a != nil && a != "" && fmt.Sprint(a) != "[]" && fmt.Sprint(a) != "map[]" {
-			return a
-		}
-		return conf[key]
+// recorded is what the reference does with a case.
+func recorded(v vector) facts {
+	want := facts{}
+	switch {
+	case v.Expected.Arguments == nil:
+	case v.Input.Capture == "install":
+		want = recordedInstall(v)
+	default:
+		want = recordedStart(v)
 	}
-	namespace := or("namespace", "")
-	if namespace == nil {
-		namespace = v.Input.Environment["NAMESPACE"]
-	}
-	if namespace == "" {
-		namespace = "default"
-	}
-	want := map[string]string{
-		"name": fmt.Sprint(or("name", "cloud.agent.name")), "labels": list(or("labels", "cloud.agent.labels")), "env": pairs(or("env_vars", "cloud.agent.env_vars")),
-		"max_polls": strings.Replace(fmt.Sprint(args["max_polls"]), "<nil>", "-1", 1), "address": fmt.Sprint(or("agent_address", "cloud.agent.agent_address")),
-		"namespace": fmt.Sprint(namespace), "backend": fmt.Sprint(conf["backend"]), "api": fmt.Sprint(conf["cloud.api"]), "level": fmt.Sprint(conf["cloud.agent.level"]),
-	}
-	if core == config.Core0 {
-		want["credential"] = fmt.Sprint(conf["cloud.agent.auth_token"])
-		return want
-	}
-	want["credential"], want["tenant"] = fmt.Sprint(conf["cloud.api_key"]), fmt.Sprint(conf["cloud.tenant_id"])
-	want["send_logs"] = fmt.Sprint(conf["cloud.send_flow_run_logs"])
-	if off, ok := args["no_cloud_logs"].(bool); ok {
-		want["send_logs"] = strconv.FormatBool(!off)
-	}
-	want["delete"], want["secrets"] = fmt.Sprint(args["delete_finished_jobs"]), list(args["image_pull_secrets"])
-	for key, arg := range map[string]string{"template": "job_template_path", "account": "service_account_name", "config_id": "agent_config_id"} {
-		want[key] = strings.TrimSuffix(fmt.Sprint(args[arg]), "<nil>")
-	}
+	want["exit"] = strconv.Itoa(v.Expected.ExitCode)
 	return want
-}
-
-func arguments(t *testing.T, core string, a config.Agent) map[string]string {
-	t.Helper()
-	credential, err := a.Credential.Reveal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	vars := map[string]any{}
-	for _, p := range a.EnvVars {
-		vars[p.Name] = p.Value
-	}
-	got := map[string]string{
-		"name": a.Name, "labels": fmt.Sprintf("%q", append([]string{}, a.Labels...)), "env": pairs(vars), "max_polls": strconv.Itoa(a.MaxPolls), "address": a.AgentAddress,
-		"namespace": a.Namespace, "backend": a.Backend, "api": a.API, "level": a.LogLevel, "credential": credential,
-	}
-	if core == config.Core0 {
-		return got
-	}
-	got["tenant"], got["send_logs"], got["delete"] = a.TenantID, strconv.FormatBool(a.SendLogs), strconv.FormatBool(a.DeleteFinishedJobs)
-	got["secrets"] = fmt.Sprintf("%q", append([]string{}, a.ImagePullSecrets...))
-	got["template"], got["account"], got["config_id"] = a.JobTemplate, a.ServiceAccountName, a.AgentConfigID
-	return got
-}
-
-// list shows a recorded list; 0.11.0 has the empty one as the text "[]".
-func list(v any) string {
-	items := []string{}
-	if recorded, ok := v.([]any); ok {
-		for _, item := range recorded {
-			items = append(items, fmt.Sprint(item))
-		}
-	}
-	return fmt.Sprintf("%q", items)
-}
-
-func pairs(v any) string {
-	table, _ := v.(map[string]any)
-	return fmt.Sprintf("%q", table) // in the order of names
-}
-
-// compareOptions checks that every option of the reference is there with all
-// its names, as a switch or with a value, once or repeated.
-func compareOptions(t *testing.T, core string, params []param) {
-	t.Helper()
-	cmd := startCommand(t, core)
-	settings := map[string]config.Flag{}
-	for _, s := range config.AgentSettings(core) {
-		for _, f := range s.Flags {
-			settings[f.Name] = f
-		}
-	}
-	if core == config.Core0 {
-		for _, f := range foreignFlags() {
-			f.Repeated = f.Name == "import-path" || f.Name == "volume" // all are dropped, so none is kept
-			settings[f.Name] = f
-		}
-	}
-	for _, p := range params {
-		if p.Kind != "option" {
-			continue
-		}
-		long := strings.TrimPrefix(p.Opts[slices.IndexFunc(p.Opts, func(o string) bool { return strings.HasPrefix(o, "--") })], "--")
-		flag := cmd.Flags().Lookup(long)
-		if flag == nil {
-			t.Errorf("no option --%s", long)
-			continue
-		}
-		opts := []string{"--" + flag.Name}
-		if flag.Shorthand != "" {
-			opts = append(opts, "-"+flag.Shorthand)
-		}
-		got := param{Kind: p.Kind, Name: p.Name, Opts: opts, Flag: flag.NoOptDefVal != "", Multiple: settings[long].Repeated}
-		if diff := cmp.Diff(p, got); diff != "" {
-			t.Errorf("--%s: (-want +got)\n%s", long, diff)
-		}
-	}
-}
-
-func startCommand(t *testing.T, core string) *cobra.Command {
-	t.Helper()
-	path := map[string][]string{config.Core0: {"agent", "start"}, config.Core1: {"agent", "kubernetes", "start"}}[core]
-	cmd, _, err := (&cli{}).root("prefect").Find(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cmd
 }
 
 // TestImprovements asserts what we do where the corpus shows a defect.

@@ -179,7 +179,7 @@ func TestEveryFlagChangesSomething(t *testing.T) {
 	samples := map[config.Kind]string{
 		config.Text: "http://sample:1", config.Secret: "sample", config.Integer: "7", config.Duration: "77s", config.List: "sample", config.Pairs: "SAMPLE=1",
 	}
-	texts := map[string]string{"log-level": "ERROR", "generation": "0.11", "listen": ":1"}
+	texts := map[string]string{"log-level": "ERROR", "generation": "0.11", "listen": ":1", "credential-secret": "agent/credential"}
 	for name, command := range map[string]struct {
 		args     []string
 		settings []config.Setting
@@ -232,22 +232,31 @@ func TestExitCodes(t *testing.T) {
 		dev: func(context.Context, config.Dev, *slog.Logger) error { return nil },
 	}
 	for line, want := range map[string]int{
-		"":                               exitClean,
-		"help agent":                     exitClean,
-		"agent start -h":                 exitClean,
-		"agent start":                    exitClean,
-		"dev":                            exitClean,
-		"version":                        exitClean,
-		"agent start --name fail":        exitFailure,
-		"agent start --name late":        exitUsage,
-		"agent start --grace soon":       exitUsage,
-		"agent start --no-such":          exitUsage,
-		"agent start local":              exitUsage,
-		"agent kubernetes start x":       exitUsage,
-		"agent kubernetes install extra": exitUsage,
-		"dev --generation 3":             exitUsage,
-		"dev x":                          exitUsage,
-		"no-such":                        exitUsage,
+		"":                                     exitClean,
+		"help agent":                           exitClean,
+		"agent start -h":                       exitClean,
+		"agent start":                          exitClean,
+		"dev":                                  exitClean,
+		"version":                              exitClean,
+		"agent start --name fail":              exitFailure,
+		"agent start --name late":              exitUsage,
+		"agent start --grace soon":             exitUsage,
+		"agent start --no-such":                exitUsage,
+		"agent start --namespace":              exitUsage,
+		"agent start -e hunter2":               exitUsage,
+		"agent start --max-polls=":             exitUsage,
+		"agent start --max-polls=1_000":        exitClean,
+		"agent start --verbose=true":           exitUsage, // as click has it
+		"agent start --no-pull=1":              exitUsage,
+		"agent start --exclusive-labels=false": exitClean, // ours
+		"agent kubernetes start --log-level=":  exitUsage,
+		"agent kubernetes start -t T":          exitUsage,
+		"agent start local":                    exitUsage,
+		"agent kubernetes start x":             exitUsage,
+		"agent kubernetes install extra":       exitUsage,
+		"dev --generation 3":                   exitUsage,
+		"dev x":                                exitUsage,
+		"no-such":                              exitUsage,
 	} {
 		var out bytes.Buffer
 		if got := run(t.Context(), append([]string{"prefect-kube"}, strings.Fields(line)...), []string{"PREFECT__BACKEND=server"}, streams{out: &out, err: &out}, c); got != want {

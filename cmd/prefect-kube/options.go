@@ -17,10 +17,22 @@ type flagValues struct {
 	kind    string
 	given   []string
 	foreign bool
+	// bare is set for a switch of the reference, which takes no value.
+	bare bool
 }
+
+// alone stands for the value of a switch that was given none. No command line can
+// hold it.
+const alone = "\x00"
 
 // Set adds one occurrence.
 func (v *flagValues) Set(text string) error {
+	switch {
+	case text == alone:
+		text = "true"
+	case v.bare:
+		return errors.New("it takes no value")
+	}
 	v.given = append(v.given, text)
 	return nil
 }
@@ -37,9 +49,11 @@ func addFlags(cmd *cobra.Command, settings []config.Setting) {
 	cmd.Flags().SortFlags = false
 	for _, s := range settings {
 		for _, f := range s.Flags {
-			added := cmd.Flags().VarPF(&flagValues{kind: shownKind(s, f)}, f.Name, f.Short, usage(s, f))
+			ours := strings.HasPrefix(s.Key, "kube.")
+			value := &flagValues{kind: shownKind(s, f), bare: f.Means != "" && !ours}
+			added := cmd.Flags().VarPF(value, f.Name, f.Short, usage(s, f))
 			if f.Means != "" {
-				added.NoOptDefVal = "true"
+				added.NoOptDefVal = alone
 			}
 			if len(f.Choices) > 0 {
 				// The error would mean that the flag does not exist or was completed twice.
@@ -102,13 +116,25 @@ func foreignFlags() []config.Flag {
 	}
 }
 
-func addForeign(cmd *cobra.Command) {
-	for _, f := range foreignFlags() {
-		added := cmd.Flags().VarPF(&flagValues{kind: "text", foreign: true}, f.Name, f.Short, "No effect: an option of another kind of agent.")
+func addForeign(cmd *cobra.Command, flags ...config.Flag) {
+	for _, f := range flags {
+		added := cmd.Flags().VarPF(&flagValues{kind: "text", foreign: true, bare: f.Means != ""}, f.Name, f.Short, "No effect: an option of another kind of agent.")
 		added.Hidden = true
 		if f.Means != "" {
-			added.NoOptDefVal = "true"
+			added.NoOptDefVal = alone
 		}
+	}
+}
+
+// helpful prints the help of a command; pflag would show what alone is.
+func helpful(help func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	return func(cmd *cobra.Command, args []string) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.NoOptDefVal == alone {
+				f.NoOptDefVal = "true"
+			}
+		})
+		help(cmd, args)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
@@ -19,6 +20,12 @@ import (
 type commands struct {
 	start func(context.Context, config.Agent, *slog.Logger) error
 	dev   func(context.Context, config.Dev, *slog.Logger) error
+	// resourceManager runs the loop of endings alone.
+	resourceManager func(context.Context, config.ResourceManager, *slog.Logger) error
+	// install writes to standard output what kubectl applies.
+	install func(context.Context, config.Install, io.Writer, *slog.Logger) error
+	// render writes the Job to out, and what is to be said about it to notes.
+	render func(ctx context.Context, cfg config.Render, source string, in io.Reader, out, notes io.Writer, log *slog.Logger) error
 }
 
 // cli is one call of the program.
@@ -71,11 +78,19 @@ func isConfiguration(err error) bool {
 // explain writes what is wrong, one line for each error, and where to look.
 func explain(w io.Writer, cmd *cobra.Command, err error) {
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
-		_, _ = fmt.Fprintf(w, "Error: %s\n", line)
+		_, _ = fmt.Fprintf(w, "Error: %s\n", strings.Map(printable, line))
 	}
 	if !isConfiguration(err) {
 		_, _ = fmt.Fprintf(w, "Try '%s --help'.\n", cmd.CommandPath())
 	}
+}
+
+// printable keeps what a command line holds from steering a terminal.
+func printable(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
 }
 
 // logger writes for people on a terminal and for machines elsewhere.

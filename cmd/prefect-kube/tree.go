@@ -19,7 +19,8 @@ func (c *cli) root(name string) *cobra.Command {
 		SilenceUsage:  true,
 	})
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(c.agent(), c.dev(), versionCommand())
+	root.SetHelpFunc(helpful(root.HelpFunc()))
+	root.AddCommand(c.agent(), c.resourceManager(), c.render(), c.dev(), versionCommand())
 	return root
 }
 
@@ -29,7 +30,7 @@ func (c *cli) agent() *cobra.Command {
 		Use:   "start",
 		Short: "Start a Kubernetes agent",
 		Args:  cobra.NoArgs,
-	}))
+	}), c.install(config.Core1, &cobra.Command{Use: "install", Args: cobra.NoArgs}))
 	start := c.start(config.Core0, &cobra.Command{
 		Use:       "start [kubernetes]",
 		Short:     "Start a Kubernetes agent, with the flags of Prefect 0.11.0",
@@ -37,7 +38,8 @@ func (c *cli) agent() *cobra.Command {
 		ValidArgs: []string{"kubernetes"},
 	})
 	agent := group(&cobra.Command{Use: "agent", Short: "Manage Prefect agents"})
-	agent.AddCommand(start, kubernetes)
+	install := c.install(config.Core0, &cobra.Command{Use: "install kubernetes", Args: installKind, ValidArgs: []string{"kubernetes"}})
+	agent.AddCommand(start, install, kubernetes)
 	return agent
 }
 
@@ -86,7 +88,7 @@ func agentKind(_ *cobra.Command, args []string) error {
 func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
 	addFlags(cmd, config.AgentSettings(core))
 	if core == config.Core0 {
-		addForeign(cmd)
+		addForeign(cmd, foreignFlags()...)
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.ResolveAgent(core, c.sources(cmd))

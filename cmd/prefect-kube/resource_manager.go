@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+func (c *cli) resourceManager() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "resource-manager",
+		Short: "Report how Jobs end and delete finished ones, without starting any",
+		Long: "Report how Jobs end and delete finished ones, without starting any.\n\n" +
+			"This is the second container that --resource-manager adds. The agent runs the\n" +
+			"same loop by itself; both at once is safe.",
+		Args: cobra.NoArgs,
+	}
+	addFlags(cmd, config.ResourceManagerSettings())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.ResolveResourceManager(c.sources(cmd))
+		if err != nil {
+			return err
+		}
+		if err := cfg.CheckCredential(); err != nil {
+			return err
+		}
+		log := c.logger(cfg.SlogLevel())
+		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.resourceManager(ctx, cfg, log) })
+	}
+	return cmd
+}
