@@ -2,6 +2,7 @@ package prefectkube_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 
 	prefectkube "github.com/prefect-kube/prefect-kube"
 )
@@ -40,7 +43,7 @@ func ExampleKubernetesAgent_Start() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := agent.Start(ctx); err != nil {
-		log.Fatal(err)
+		log.Print(err)
 	}
 }
 
@@ -51,15 +54,18 @@ func ExampleKubernetesAgent_DeployFlow() {
 	}
 	flowRun := []byte(`{"id": "6a7e3a52-1111-4222-8333-444455556666", "name": "brave-fox", "flow": {"id": "f", "name": "etl", "storage": {"type": "S3"}, "environment": {"type": "LocalEnvironment"}}}`)
 	_, err = agent.DeployFlow(context.Background(), flowRun)
-	var unsupported *prefectkube.UnsupportedStorageError
-	if errors.As(err, &unsupported) {
+	if unsupported, ok := errors.AsType[*prefectkube.UnsupportedStorageError](err); ok {
 		fmt.Println("storage:", unsupported.Type)
 	}
 	// Output: storage: S3
 }
 
 func ExampleKubernetesAgent_ReplaceJobSpecYAML() {
-	agent, err := prefectkube.New(prefectkube.Options{Namespace: "dev"})
+	agent, err := prefectkube.New(prefectkube.Options{
+		Namespace:    "dev",
+		Volumes:      []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
+		VolumeMounts: []corev1.VolumeMount{{Name: "scratch", MountPath: "/scratch"}},
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -74,7 +80,11 @@ func ExampleKubernetesAgent_ReplaceJobSpecYAML() {
 	}
 	metadata := job["metadata"].(map[string]any)
 	fmt.Println(job["kind"], metadata["name"], "in", metadata["namespace"])
-	// Output: Job prefect-job-circ2plgam34hmwp in dev
+	text, err := json.Marshal(job)
+	fmt.Println(strings.Contains(string(text), `"volumeMounts":[{"mountPath":"/scratch","name":"scratch"}]`), err)
+	// Output:
+	// Job prefect-job-circ2plgam34hmwp in dev
+	// true <nil>
 }
 
 func ExampleGenerateDeploymentYAML() {

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/prefect-kube/prefect-kube/internal/app"
 	"github.com/prefect-kube/prefect-kube/internal/config"
 )
@@ -72,6 +74,10 @@ type Options struct {
 	ServiceAccountName string
 	// ImagePullSecrets of Jobs that name none. Default: IMAGE_PULL_SECRETS, else none.
 	ImagePullSecrets []string
+	// Volumes and VolumeMounts are added to every Job that has none of that name and
+	// path. Default: none.
+	Volumes      []corev1.Volume
+	VolumeMounts []corev1.VolumeMount
 	// KeepFinishedJobs leaves finished Jobs in the cluster. Default: DELETE_FINISHED_JOBS.
 	KeepFinishedJobs bool
 	// Kubeconfig of the cluster to use when not inside one. Default: KUBECONFIG, else ~/.kube/config.
@@ -114,6 +120,12 @@ type KubernetesAgent struct {
 func New(o Options) (*KubernetesAgent, error) {
 	cfg, err := config.ResolveAgent(config.Core1, sources(o.flags()))
 	if err != nil {
+		return nil, err
+	}
+	if cfg.Volumes, err = trees(o.Volumes); err != nil {
+		return nil, err
+	}
+	if cfg.VolumeMounts, err = trees(o.VolumeMounts); err != nil {
 		return nil, err
 	}
 	return &KubernetesAgent{cfg: cfg, log: cmp.Or(o.Logger, slog.Default())}, nil
@@ -233,6 +245,16 @@ func GenerateDeploymentYAML(o InstallOptions) (string, error) {
 func sources(flags map[string][]string) config.Sources {
 	home, _ := os.UserHomeDir() // without one there are no files to read
 	return config.Sources{Env: os.Environ(), HomeDir: home, Flags: flags}
+}
+
+// trees are Kubernetes' types as the JSON that a Job is made of.
+func trees[T any](values []T) ([]map[string]any, error) {
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	var out []map[string]any
+	return out, json.Unmarshal(text, &out)
 }
 
 func texts(value string) []string {

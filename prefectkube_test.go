@@ -21,7 +21,7 @@ func check[T any](t *testing.T, flags func(T) map[string][]string, settings func
 	for i := range kind.NumField() {
 		var o T
 		name := kind.Field(i).Name
-		if name == "Logger" || name == "Version" { // they go past the command line
+		if slices.Contains([]string{"Logger", "Version", "Volumes", "VolumeMounts"}, name) { // they go past the command line
 			continue
 		}
 		fill(reflect.ValueOf(&o).Elem().Field(i))
@@ -39,24 +39,25 @@ func check[T any](t *testing.T, flags func(T) map[string][]string, settings func
 	}
 }
 
+// fill sets something that is not the zero value.
 func fill(v reflect.Value) {
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString("x")
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Int:
+	switch kind := v.Kind(); {
+	case v.CanInt():
 		v.SetInt(1)
-	case reflect.Slice:
+	case kind == reflect.String:
+		v.SetString("x")
+	case kind == reflect.Bool:
+		v.SetBool(true)
+	case kind == reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0))
-	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i))
+	case kind == reflect.Struct:
+		for _, field := range v.Fields() {
+			fill(field)
 		}
-	case reflect.Pointer:
+	case kind == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 	default:
-		panic("option of kind " + v.Kind().String())
+		panic("option of kind " + kind.String())
 	}
 }

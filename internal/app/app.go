@@ -256,7 +256,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
 		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.New(template.Options{}).Text,
-		Keep: cfg.Keep,
+		Keep: cfg.Keep, Volumes: cfg.Volumes, VolumeMounts: cfg.VolumeMounts,
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {
 		settings.CredentialFrom = &jobspec.SecretKey{Secret: name, Key: key}

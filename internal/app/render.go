@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 
 	"github.com/google/uuid"
@@ -207,9 +208,7 @@ func serializeRunConfig(run map[string]json.RawMessage, constructor json.RawMess
 		return err
 	}
 	config := map[string]any{"type": call.Class}
-	for name, value := range call.Kwargs {
-		config[name] = value
-	}
+	maps.Copy(config, call.Kwargs)
 	raw, err := json.Marshal(config)
 	run["run_config"] = raw
 	return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -104,9 +105,7 @@ func createdJob(t *testing.T, o outcome) map[string]any {
 
 func with(flags map[string][]string, name, value string) map[string][]string {
 	out := map[string][]string{name: {value}}
-	for name, values := range flags {
-		out[name] = values
-	}
+	maps.Copy(out, flags)
 	delete(out, "max-polls")
 	return out
 }

@@ -150,7 +150,7 @@ func TestProxiesOfTheEnvironment(t *testing.T) {
 		}
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v") //nolint:gosec // this very test
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v")
 	cmd.Env = append(os.Environ(), "TEST_PROXIES=1", "HTTPS_PROXY=http://secure.proxy:3128", "HTTP_PROXY=http://plain.proxy:3128", "NO_PROXY=direct.example,.inside.example", "https_proxy=", "http_proxy=", "no_proxy=")
 	output, err := cmd.CombinedOutput()
 	if err != nil {

@@ -41,21 +41,27 @@ func TestInstalled(t *testing.T) {
 			}
 			run := s.register(flowimage.Registration{Flow: "two-tasks"})
 			s.awaitState(run, "Success")
-			job := s.kubectl(t.Context(), "get", "jobs", "--output=yaml")
-			for _, want := range []string{"secretKeyRef", "memory: 48Mi", "name: TEAM"} {
-				if !strings.Contains(job, want) {
-					t.Errorf("no %q in the job\n%s", want, job)
-				}
-			}
-			if strings.Contains(job, "hush") {
-				t.Errorf("the credential is in the job\n%s", job)
-			}
+			s.checkJob()
 			s.kubectl(t.Context(), "rollout", "status", "deployment/prefect-agent", "--timeout=60s")
 			log := s.kubectl(t.Context(), "logs", "deployment/prefect-agent", "--all-containers")
 			if strings.Contains(log, "orbidden") || strings.Contains(log, "cannot ") || strings.Contains(log, "hush") {
 				t.Errorf("a right is missing, or a secret told:\n%s", log)
 			}
 		})
+	}
+}
+
+// checkJob looks for what install was told about Jobs, and for what it was told in confidence.
+func (s *stage) checkJob() {
+	s.t.Helper()
+	job := s.kubectl(s.t.Context(), "get", "jobs", "--output=yaml")
+	for _, want := range []string{"secretKeyRef", "memory: 48Mi", "name: TEAM"} {
+		if !strings.Contains(job, want) {
+			s.t.Errorf("no %q in the job\n%s", want, job)
+		}
+	}
+	if strings.Contains(job, "hush") {
+		s.t.Errorf("the credential is in the job\n%s", job)
 	}
 }
 
