@@ -1,6 +1,8 @@
 package prefectkube
 
 import (
+	"errors"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -13,6 +15,23 @@ func TestOptionsReachTheCommand(t *testing.T) {
 	t.Parallel()
 	check(t, Options.flags, func(Options) []config.Setting { return config.AgentSettings(config.Core1) })
 	check(t, InstallOptions.flags, func(o InstallOptions) []config.Setting { return config.InstallSettings(o.core()) })
+}
+
+// Start says what is wrong before it waits for anything.
+func TestStartRefusesWhatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]Options{
+		"no cluster":    {API: "http://127.0.0.1:1", Key: "k", Kubeconfig: filepath.Join(t.TempDir(), "none")},
+		"no credential": {},
+	} {
+		agent, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := errors.AsType[*ArgumentError](agent.Start(t.Context())); !ok {
+			t.Errorf("%s: no argument is named", name)
+		}
+	}
 }
 
 func check[T any](t *testing.T, flags func(T) map[string][]string, settings func(T) []config.Setting) {
