@@ -3,6 +3,7 @@ package devserver_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -58,24 +59,34 @@ func TestConformanceTranscripts(t *testing.T) {
 		root = filepath.Join("..", "..", "conformance")
 	}
 	root = filepath.Join(root, "dev-backend")
-	n := 0
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {
+	var n, failed atomic.Int64
+	t.Run("cases", func(t *testing.T) {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {
+				return err
+			}
+			n.Add(1)
+			name, err := filepath.Rel(root, path)
+			t.Run(strings.TrimSuffix(filepath.ToSlash(name), ".json"), func(t *testing.T) {
+				t.Parallel()
+				t.Cleanup(func() {
+					if t.Failed() {
+						failed.Add(1)
+					}
+				})
+				newReplay(t, path).run(t)
+			})
 			return err
-		}
-		n++
-		name, err := filepath.Rel(root, path)
-		t.Run(strings.TrimSuffix(filepath.ToSlash(name), ".json"), func(t *testing.T) {
-			t.Parallel()
-			newReplay(t, path).run(t)
 		})
-		return err
+		if err != nil || n.Load() == 0 {
+			t.Fatalf("%d transcripts in %s: %v", n.Load(), root, err)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n == 0 {
-		t.Fatalf("no transcripts in %s", root)
+	row := fmt.Sprintf("| dev-backend | %d | %d | 0 | 0 | %d |", n.Load(), n.Load()-failed.Load(), failed.Load())
+	t.Log(row)
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "conformance.md"))
+	if os.Getenv("CONFORMANCE_DIR") == "" && (err != nil || !strings.Contains(string(page), row+"\n")) {
+		t.Errorf("docs/conformance.md lacks the row %s (%v)", row, err)
 	}
 }
 
