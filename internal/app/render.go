@@ -43,6 +43,9 @@ func render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
+	if err := usable(cfg.Agent); err != nil {
+		return err
+	}
 	run, tenant, err := findRun(ctx, cfg, source, in, o, log)
 	if err != nil {
 		return err
@@ -204,11 +207,18 @@ func serializeRunConfig(run map[string]json.RawMessage, constructor json.RawMess
 	if len(constructor) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(constructor, &call); err != nil || call == nil {
+	decoder := json.NewDecoder(bytes.NewReader(constructor))
+	decoder.UseNumber()
+	if err := decoder.Decode(&call); err != nil || call == nil {
 		return err
 	}
 	config := map[string]any{"type": call.Class}
 	maps.Copy(config, call.Kwargs)
+	for _, name := range []string{"cpu_limit", "cpu_request", "memory_limit", "memory_request"} {
+		if number, ok := config[name].(json.Number); ok { // the constructor makes text of them
+			config[name] = number.String()
+		}
+	}
 	raw, err := json.Marshal(config)
 	run["run_config"] = raw
 	return err

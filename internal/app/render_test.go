@@ -170,3 +170,23 @@ func TestRenderRefusals(t *testing.T) {
 		}
 	}
 }
+
+// What a recorded case has as a call of Python becomes the text that travels.
+func TestRenderReadsPythonCalls(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.ResolveRender(config.Sources{Env: []string{"PREFECT__BACKEND=server"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := `{"input": {"flow_run": {"id": "11111111-1111-4111-8111-111111111111", "flow": {"id": "f", "storage": {"type": "Local"}}},
+	 "run_config_constructor": {"class": "KubernetesRun", "kwargs": {"cpu_limit": 1.5, "memory_request": 1024}}}}`
+	var out, notes bytes.Buffer
+	if err := app.RenderOver(t.Context(), cfg, fileOf(t, call), &out, &notes, offline{t}, offline{t}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cpu: 1500m", `memory: "1024"`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}

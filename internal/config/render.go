@@ -64,21 +64,46 @@ func RenderSettings() []Setting {
 }
 
 // ResolveRender resolves and validates the settings of render. The agent's are
-// read as the agent of the reference reads them, as that of 1.4.1 without one.
+// read as "agent kubernetes start" reads them, or as "agent start kubernetes" does
+// where the flags, the reference or the only credential are of 0.11.0.
 // Every error in the result is an *Error; several are joined, one a line.
 func ResolveRender(src Sources) (Render, error) {
 	own, err := resolve(renderFields(), src)
 	if err != nil {
 		return Render{}, err
 	}
-	core := Core1
-	if own.Reference == Core0 {
-		core = Core0
-	}
-	agent, err := ResolveAgent(core, src)
+	agent, err := resolveEither(formOf(*own, src), src)
 	r := *own
 	r.Agent = agent
-	return r, errors.Join(r.validateOwn(), unknownFlags(append(settingsOf(renderFields()), AgentSettings(core)...), src, "with --reference 0.11.0 the flags are those of 0.11.0, else those of 1.4.1"), err)
+	settings := append(settingsOf(renderFields()), AgentSettings(agent.CoreVersion)...)
+	return r, errors.Join(r.validateOwn(), unknownFlags(settings, src, "--token and --verbose belong to 0.11.0, the other flags to 1.4.1; --reference 0.11.0 takes those of 0.11.0"), err)
+}
+
+// formOf is the form of the agent's command whose flags are given: Core0 where one
+// is given that only it has, or its reference is asked for.
+func formOf(own Render, src Sources) string {
+	if own.Reference == Core0 {
+		return Core0
+	}
+	of1 := flagNames(append(settingsOf(renderFields()), AgentSettings(Core1)...))
+	for name := range src.Flags {
+		if !of1[name] {
+			return Core0
+		}
+	}
+	return Core1
+}
+
+// resolveEither takes the other form where only that one finds a credential.
+func resolveEither(core string, src Sources) (Agent, error) {
+	agent, err := ResolveAgent(core, src)
+	if err == nil && core == Core1 && agent.CheckCredential() != nil {
+		if old, oldErr := ResolveAgent(Core0, src); oldErr == nil && old.CheckCredential() == nil && old.Credential.IsSet() {
+			return old, nil
+		}
+	}
+	agent.CoreVersion = core
+	return agent, err
 }
 
 func (r Render) validateOwn() error {

@@ -35,7 +35,7 @@ func (o object) text(key string) (*string, error) {
 	}
 	var value string
 	if err := json.Unmarshal(raw, &value); err != nil {
-		return nil, &FieldError{Field: o.name + "." + key, Value: string(raw), Problem: "is not a valid string", Mend: "write it as text"}
+		return nil, &FieldError{Field: o.name + "." + key, Problem: shorten(string(raw)) + " is not a valid string", Mend: "write it as text"}
 	}
 	return &value, nil
 }
