@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 )
 
 // Registration is what the agent tells the server about itself.
@@ -31,15 +32,24 @@ var ErrNoAgentID = errors.New("registration: the server gave no agent id")
 // error; what was found out stays.
 func (c *Client) Connect(ctx context.Context, r Registration) error {
 	if err := c.findDialect(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", c.o.API, err)
+		return fmt.Errorf("connect to %s: %w", c.shown(), err)
 	}
 	steps := []func(context.Context, Registration) error{c.checkScope, c.findTenant, c.register, c.readSettings, c.hello}
 	for _, step := range steps {
 		if err := step(ctx, r); err != nil {
-			return fmt.Errorf("connect to %s: %w", c.o.API, err)
+			return fmt.Errorf("connect to %s: %w", c.shown(), err)
 		}
 	}
 	return nil
+}
+
+// shown is the address without the password that it may hold.
+func (c *Client) shown() string {
+	u, err := url.Parse(c.o.API)
+	if err != nil {
+		return "the Prefect API"
+	}
+	return u.Redacted()
 }
 
 func (c *Client) update(change func(*session)) {

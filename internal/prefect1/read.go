@@ -21,10 +21,10 @@ func (e *NotFoundError) Error() string {
 // for those who only look.
 func (c *Client) ConnectReader(ctx context.Context) error {
 	if err := c.findDialect(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", c.o.API, err)
+		return fmt.Errorf("connect to %s: %w", c.shown(), err)
 	}
 	if err := c.findTenant(ctx, Registration{}); err != nil {
-		return fmt.Errorf("connect to %s: %w", c.o.API, err)
+		return fmt.Errorf("connect to %s: %w", c.shown(), err)
 	}
 	return nil
 }
@@ -40,7 +40,8 @@ func (c *Client) FlowRun(ctx context.Context, id flowrun.ID) (FlowRun, error) {
 	if len(runs) == 0 {
 		return FlowRun{}, &NotFoundError{ID: id}
 	}
-	return runs[0], c.deepen(ctx, runs[:1])
+	err = c.deepen(ctx, runs[:1]) // which changes the run
+	return runs[0], err
 }
 
 // ParseFlowRun reads a flow run as the API answers it. A history in it is used.
