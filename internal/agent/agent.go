@@ -140,7 +140,7 @@ func (a *Agent) connect(ctx context.Context) bool {
 			a.c.Logger.WarnContext(ctx, "not connected to the prefect api, trying again", slog.Any("error", err))
 			last = text
 		}
-		if !a.pause(ctx, max(pause, asked(err))) {
+		if !a.pause(ctx, pause, asked(err)) {
 			return false
 		}
 	}
@@ -186,7 +186,7 @@ func (a *Agent) poll(ctx context.Context) error {
 			idle++
 			a.health.Progress()
 		}
-		if polls+1 == a.c.MaxPolls || !a.pause(ctx, max(jitter(wait), asked(err))) {
+		if polls+1 == a.c.MaxPolls || !a.pause(ctx, jitter(wait), asked(err)) {
 			return nil
 		}
 	}
@@ -405,16 +405,21 @@ func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Float64()*0.1*float64(d)) //nolint:gosec // spreading load needs no secrecy
 }
 
-// pause waits; it is false if ctx ended first. A poke ends it early.
-func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
-	a.health.Wait(d)
+// pause waits; it is false if ctx ended first. A poke ends it early, but not before
+// the time that the server asked for.
+func (a *Agent) pause(ctx context.Context, d, asked time.Duration) bool {
+	a.health.Wait(max(d, asked))
+	return wait(ctx, asked, nil) && wait(ctx, d-asked, a.c.Poke)
+}
+
+func wait(ctx context.Context, d time.Duration, poke <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-timer.C:
-	case <-a.c.Poke:
+	case <-poke:
 	}
 	return ctx.Err() == nil
 }

@@ -26,6 +26,7 @@ type throttled struct {
 	*server
 	after    later
 	settings prefect1.Settings
+	poke     chan struct{}
 	connects []time.Time
 	polls    []time.Time
 	labels   []string
@@ -59,7 +60,7 @@ func (s *throttled) run(t *testing.T, labels []string, job jobspec.Settings) *Ag
 	c := &cluster{place: "p"}
 	a, err := New(Config{
 		Registration: prefect1.Registration{Name: "agent", Labels: labels}, ID: "a", Place: "p", Namespace: "n",
-		MaxPolls: 3, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
+		MaxPolls: 3, MaxPollInterval: time.Second, SendLogs: true, Logger: log, Poke: s.poke,
 	}, s, c, c, calm{}, job, dispatch.Config{Slots: 1, Drain: time.Minute, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -74,25 +75,39 @@ func (s *throttled) run(t *testing.T, labels []string, job jobspec.Settings) *Ag
 // stop the agent for good.
 func TestRetryAfterIsObeyed(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ asked, least, most time.Duration }{
-		{time.Second, time.Second, 10 * time.Second},
-		{2 * time.Minute, 2 * time.Minute, 2 * time.Minute},
-		{24 * time.Hour, 10 * time.Minute, 10 * time.Minute},
+	for _, c := range []struct {
+		asked, least, most time.Duration
+		poke               bool
+	}{
+		{time.Second, time.Second, 10 * time.Second, false},
+		{2 * time.Minute, 2 * time.Minute, 2 * time.Minute, false},
+		{24 * time.Hour, 10 * time.Minute, 10 * time.Minute, false},
+		{time.Second, time.Second, time.Second, true},
+		{2 * time.Minute, 2 * time.Minute, 2 * time.Minute, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &throttled{after: later(c.asked)}
+			if c.poke { // at any time
+				s.poke = make(chan struct{})
+				close(s.poke)
+			}
 			s.run(t, nil, jobspec.Settings{})
 			for _, times := range [][]time.Time{s.connects, s.polls} {
 				if len(times) != 3 {
 					t.Fatalf("asked for %v: got requests at %v, want 3", c.asked, times)
 				}
-				for i := range 2 {
-					if pause := times[i+1].Sub(times[i]); pause < c.least || pause > c.most {
-						t.Errorf("asked for %v: got a pause of %v, want between %v and %v", c.asked, pause, c.least, c.most)
-					}
-				}
+				checkPauses(t, times, c.least, c.most)
 			}
 		})
+	}
+}
+
+func checkPauses(t *testing.T, times []time.Time, least, most time.Duration) {
+	t.Helper()
+	for i := range len(times) - 1 {
+		if pause := times[i+1].Sub(times[i]); pause < least || pause > most {
+			t.Errorf("got a pause of %v, want between %v and %v", pause, least, most)
+		}
 	}
 }
 

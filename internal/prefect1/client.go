@@ -57,7 +57,8 @@ type Client struct {
 	o        Options
 	endpoint string
 	session  atomic.Pointer[session]
-	hostile  hostile
+	// What one kind of read does not get may be no trouble for another.
+	hostileRuns, hostileHistories, hostileLong hostile
 }
 
 // session is what start-up found out. It is replaced as a whole.
@@ -207,27 +208,10 @@ func (c *Client) credential() (string, error) {
 	return c.o.Credential()
 }
 
-// How often an operation is sent again after API_ERROR, which Prefect Cloud answers
-// while it is busy: as often as 0.12.0 and later do for what only reads, and within
-// two seconds for a write, since the read that it rests on grows old.
-const (
-	repeatReads  = 6
-	repeatWrites = 3
-)
-
-// repeat sends an operation that may be sent again.
+// repeat sends an operation that may be sent again after API_ERROR, which Prefect
+// Cloud answers while it is busy, as often as 0.12.0 and later do.
 func (c *Client) repeat(ctx context.Context, query string, variables, out any) error {
-	return c.again(ctx, repeatReads, query, variables, out)
-}
-
-// once sends an operation that must not be sent twice: state writes. After an
-// unknown answer the caller reads the history. API_ERROR is a known one: nothing
-// was done.
-func (c *Client) once(ctx context.Context, query string, variables, out any) error {
-	return c.again(retryhttp.Once(ctx), repeatWrites, query, variables, out)
-}
-
-func (c *Client) again(ctx context.Context, most int, query string, variables, out any) error {
+	const most = 6
 	pause := 250 * time.Millisecond
 	for tries := 0; ; tries++ {
 		err := c.call(ctx, query, variables, out)
@@ -240,6 +224,13 @@ func (c *Client) again(ctx context.Context, most int, query string, variables, o
 		}
 		pause *= 2
 	}
+}
+
+// once sends an operation that must not be sent twice: writes. Whatever the answer,
+// the caller reads the history before the next write; API_ERROR may stand beside
+// states that were taken.
+func (c *Client) once(ctx context.Context, query string, variables, out any) error {
+	return c.call(retryhttp.Once(ctx), query, variables, out)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -129,3 +129,33 @@ func TestUnreadableIsNotMissing(t *testing.T) {
 		t.Errorf("queue is %q, %v; want one id", queue, err)
 	}
 }
+
+// A write is sent once, whatever the answer: API_ERROR may stand beside states that
+// were taken.
+func TestWritesAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	s := &server{answers: map[string][]string{
+		"set_flow_run_states": {`{"errors":[{"message":"API_ERROR"}]}`, `{"data":{"set_flow_run_states":{"states":[]}}}`},
+	}}
+	client := connect(t, prefect1.Version1, s)
+	write := []flowrun.Write{{FlowRunID: "r", Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: "p", Job: "j"}}}
+	if err := client.SetStates(t.Context(), write); err == nil {
+		t.Error("the second answer was got, want one request")
+	}
+}
+
+// One run is read with all of its history too.
+func TestFlowRunWithALongHistory(t *testing.T) {
+	t.Parallel()
+	const running = `{"version":2,"serialized_state":{"type":"Running"}},`
+	answer := func(rows string) string {
+		return `{"data":{"flow_run":[{"id":"r","version":2,"serialized_state":{"type":"Running"},"states":[` + rows + `{"version":1,"serialized_state":{"type":"Scheduled"}}]}]}}`
+	}
+	s := &server{answers: map[string][]string{"flow_run": {
+		strings.Replace(answer(strings.Repeat(running, 20)), "Scheduled", "Running", 1), answer(strings.Repeat(running, 30)),
+	}}}
+	run, err := connect(t, prefect1.Version1, s).FlowRun(t.Context(), "r")
+	if err != nil || len(run.History) != 31 || run.Standing().Scheduled != 1 {
+		t.Errorf("got %d states, %v; want all 31", len(run.History), err)
+	}
+}

@@ -89,17 +89,23 @@ func statusError(resp *http.Response, data []byte) error {
 
 // MalformedError is an answer that is not what the protocol promises.
 type MalformedError struct {
+	// Excerpt is its beginning, empty where it may hold secrets.
 	Excerpt string
 	Err     error
 }
 
 func (e *MalformedError) Error() string {
 	text := "prefect api: malformed answer: " + sanitize(e.Err.Error())
-	if strings.HasPrefix(strings.TrimSpace(e.Excerpt), "<") {
+	if e.page() {
 		text += "; this looks like a web page, check the address (--api, PREFECT__CLOUD__API)"
+	}
+	if e.Excerpt == "" {
+		return text
 	}
 	return text + ": " + e.Excerpt
 }
+
+func (e *MalformedError) page() bool { return strings.HasPrefix(strings.TrimSpace(e.Excerpt), "<") }
 
 func (e *MalformedError) Unwrap() error { return e.Err }
 

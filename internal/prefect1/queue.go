@@ -107,14 +107,17 @@ func (c *Client) FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) 
 	}
 	due := quote(now.Add(-retryGrace).UTC().Format(layout))
 	const where = `{ id: { _in: [%s] }, _or: [{ state: { _eq: "Scheduled" } }, { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %s } } }] }`
-	runs, err := c.divide(ctx, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
+	runs, err := divide(ctx, &c.hostileRuns, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
 		runs, err := c.readRuns(ctx, fmt.Sprintf(where, quoteIDs(ids), due), c.session.Load().dialect.runFields(), historyRows)
 		return slices.DeleteFunc(runs, func(r FlowRun) bool { return !slices.Contains(ids, r.ID) }), err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("query flow runs: %w", c.learn(ctx, err))
 	}
-	return runs, c.deepen(ctx, runs)
+	if err := c.deepen(ctx, runs); err != nil {
+		return nil, err
+	}
+	return runs, nil
 }
 
 // Snapshots reads state and history of the given runs, whatever their state.
@@ -124,7 +127,7 @@ func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.I
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	runs, err := c.snapshots(ctx, ids, historyRows)
+	runs, err := c.snapshots(ctx, &c.hostileHistories, ids, historyRows)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +141,8 @@ func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.I
 	return out, nil
 }
 
-func (c *Client) snapshots(ctx context.Context, ids []flowrun.ID, rows int) ([]FlowRun, error) {
-	runs, err := c.divide(ctx, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
+func (c *Client) snapshots(ctx context.Context, h *hostile, ids []flowrun.ID, rows int) ([]FlowRun, error) {
+	runs, err := divide(ctx, h, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
 		return c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), "", rows)
 	})
 	if err != nil {
@@ -149,7 +152,8 @@ func (c *Client) snapshots(ctx context.Context, ids []flowrun.ID, rows int) ([]F
 }
 
 // deepen reads more of a history in whose newest rows no Scheduled is found, since
-// a fold needs the row that the attempt rests on.
+// a fold needs the row that the attempt rests on. Runs that there is no time for get
+// their Err set.
 func (c *Client) deepen(ctx context.Context, runs []FlowRun) error {
 	var short []flowrun.ID
 	for _, run := range runs {
@@ -160,8 +164,15 @@ func (c *Client) deepen(ctx context.Context, runs []FlowRun) error {
 	if len(short) == 0 {
 		return nil
 	}
-	deep, err := c.snapshots(ctx, short, moreRows)
-	if err != nil {
+	limited, cancel := half(ctx)
+	defer cancel()
+	deep, err := c.snapshots(limited, &c.hostileLong, short, moreRows)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		for _, id := range short {
+			deep = append(deep, unreadable(id, noTime(err)))
+		}
+	case err != nil:
 		return err
 	}
 	byID := make(map[flowrun.ID]FlowRun, len(deep))

@@ -1,6 +1,7 @@
 package prefect1
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,39 +27,65 @@ type Settings struct {
 // Settings are those of the agent's config, empty before Connect and without one.
 func (c *Client) Settings() Settings { return c.session.Load().settings }
 
-// readSettings reads the agent's config. Where it is missing or cannot be read that
-// is said and nothing more: agents of 1.4.1 run with such configs too. Only an
-// outage is an error.
+// readSettings reads the agent's config. Where there is none, or the server knows
+// no configs, that is said and nothing more: agents of 1.4.1 run so too. One that
+// cannot be read is an error for an agent without labels, since without those of
+// its config it would take the runs of others; so is an outage for any agent.
 func (c *Client) readSettings(ctx context.Context, r Registration) error {
 	if r.ConfigID == "" || c.o.CoreVersion != Version1 || c.session.Load().configured {
 		return nil
 	}
-	var out struct {
-		Configs []struct {
-			Settings json.RawMessage `json:"settings"`
-		} `json:"agent_config"`
+	settings, warning, err := c.fetchSettings(ctx, r.ConfigID)
+	if err != nil && (len(r.Labels) == 0 || !answered(err)) {
+		return fmt.Errorf("agent config %q: %w", r.ConfigID, err)
 	}
-	query := fmt.Sprintf(`query { agent_config(where: { id: { _eq: %s } }) { settings } }`, quote(r.ConfigID))
-	err := c.repeat(ctx, query, nil, &out)
-	switch {
-	case err != nil && !refused(err):
-		return err
-	case err == nil && len(out.Configs) == 0:
-		err = fmt.Errorf("there is none with the id %q", r.ConfigID)
-	}
-	var settings Settings
-	if err == nil {
-		settings, err = parseSettings(out.Configs[0].Settings)
-	}
-	if err != nil {
+	if err := errors.Join(warning, err); err != nil {
 		c.o.Logger.WarnContext(ctx, "agent config not applied in full", slog.String("component", "prefect"), slog.Any("error", err))
 	}
 	c.update(func(s *session) { s.settings, s.configured = settings, true })
 	return nil
 }
 
-// refused reports whether the server answered, and will answer so again.
-func refused(err error) bool {
+// fetchSettings gives what the config says, what of it is left out, and why its
+// labels are not known.
+func (c *Client) fetchSettings(ctx context.Context, id string) (s Settings, warning, err error) {
+	var out struct {
+		Configs []*struct {
+			Settings json.RawMessage `json:"settings"`
+		} `json:"agent_config"`
+	}
+	query := fmt.Sprintf(`query { agent_config(where: { id: { _eq: %s } }) { settings } }`, quote(id))
+	err = c.repeat(ctx, query, nil, &out)
+	malformed, _ := errors.AsType[*MalformedError](err)
+	switch {
+	case malformed != nil && !malformed.page():
+		return Settings{}, nil, &MalformedError{Err: malformed.Err} // variables may be secrets
+	case fieldUnknown(err):
+		return Settings{}, err, nil
+	case err != nil:
+		return Settings{}, nil, err
+	case out.Configs == nil || slices.Contains(out.Configs, nil):
+		return Settings{}, nil, &MalformedError{Err: errors.New("agent_config: want a list of objects")}
+	case len(out.Configs) == 0:
+		return Settings{}, fmt.Errorf("there is none with the id %q", id), nil
+	}
+	return parseSettings(out.Configs[0].Settings)
+}
+
+// fieldUnknown reports whether the server's schema lacks what was asked for. Apollo
+// and Hasura have a code for it; Hasura answers it with status 200.
+func fieldUnknown(err error) bool {
+	gql, ok := errors.AsType[*GraphQLError](err)
+	if !ok || gql.Temporary() {
+		return false
+	}
+	return gql.Invalid() || slices.ContainsFunc(gql.items, func(i errorItem) bool {
+		return i.Extensions.Code == "GRAPHQL_VALIDATION_FAILED" || i.Extensions.Code == "validation-failed"
+	})
+}
+
+// answered reports whether the server answered, and will answer so again.
+func answered(err error) bool {
 	if gql, ok := errors.AsType[*GraphQLError](err); ok {
 		return !gql.Temporary()
 	}
@@ -66,59 +93,84 @@ func refused(err error) bool {
 		return !status.Temporary()
 	}
 	_, malformed := errors.AsType[*MalformedError](err)
-	return malformed
+	return malformed || beyond(err)
 }
 
 // parseSettings reads an object, or a text that holds one. What it cannot read it
-// names, and keeps the rest.
-func parseSettings(data json.RawMessage) (Settings, error) {
+// names, and keeps the rest. Only what leaves the labels unknown is an error.
+func parseSettings(data json.RawMessage) (s Settings, warning, err error) {
 	var inside string
 	if json.Unmarshal(data, &inside) == nil && inside != "" {
 		data = json.RawMessage(inside)
 	}
 	if len(data) == 0 {
-		return Settings{}, nil
+		return Settings{}, nil, nil
 	}
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(data, &keys); err != nil {
-		return Settings{}, fmt.Errorf("settings: want an object: %w", err)
+		return Settings{}, nil, &MalformedError{Err: errors.New("settings: want an object")}
 	}
-	var s Settings
-	var errs []error
+	var warnings []error
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		switch key {
 		case "labels":
-			if err := json.Unmarshal(keys[key], &s.Labels); err != nil {
-				s.Labels = nil
-				errs = append(errs, errors.New("settings.labels: want a list of texts"))
-			}
+			s.Labels, err = parseLabels(keys[key])
 		case "env_vars":
-			var err error
-			s.EnvVars, err = parseVariables(keys[key])
-			errs = append(errs, err)
+			s.EnvVars, warning = parseVariables(keys[key])
+			warnings = append(warnings, warning)
 		default:
-			errs = append(errs, fmt.Errorf("settings.%s: only labels and env_vars can be set there", sanitize(key)))
+			warnings = append(warnings, fmt.Errorf("settings.%s: only labels and env_vars can be set there", excerpt([]byte(key))))
 		}
 	}
-	return s, errors.Join(errs...)
+	return s, errors.Join(warnings...), err
 }
 
-// parseVariables takes numbers and booleans for their text, as users write them.
+// parseLabels leaves out nulls and empty texts, which are no labels.
+func parseLabels(data json.RawMessage) ([]string, error) {
+	var values []*string
+	if err := json.Unmarshal(data, &values); err != nil {
+		return nil, &MalformedError{Err: errors.New("settings.labels: want a list of texts")}
+	}
+	var labels []string
+	for _, value := range values {
+		if value != nil && *value != "" {
+			labels = append(labels, *value)
+		}
+	}
+	return labels, nil
+}
+
+// parseVariables takes numbers and booleans for their text, as users write them,
+// and leaves out what no container can have.
 func parseVariables(data json.RawMessage) (map[string]string, error) {
 	var values map[string]any
-	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	if err := decoder.Decode(&values); err != nil {
 		return nil, errors.New("settings.env_vars: want an object of names and values")
 	}
 	variables := make(map[string]string, len(values))
-	for name, value := range values {
-		switch value.(type) {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		shown, _, _ := strings.Cut(name, "=") // behind it stands a value
+		shown = excerpt([]byte(shown))
+		if !variable(name) {
+			errs = append(errs, fmt.Errorf("settings.env_vars: no variable can have a name like %q; want printable ASCII without \"=\"", shown))
+			continue
+		}
+		switch value := values[name].(type) {
 		case string, json.Number, bool:
 			variables[name] = fmt.Sprint(value)
 		default:
-			return nil, fmt.Errorf("settings.env_vars.%s: want a text", sanitize(name))
+			errs = append(errs, fmt.Errorf("settings.env_vars.%s: want a text", shown))
 		}
 	}
-	return variables, nil
+	return variables, errors.Join(errs...)
+}
+
+// variable reports whether Kubernetes takes a name for an environment variable:
+// all releases refuse others than these.
+func variable(name string) bool {
+	unfit := func(r rune) bool { return r < ' ' || r > '~' || r == '=' }
+	return name != "" && !strings.ContainsFunc(name, unfit)
 }
