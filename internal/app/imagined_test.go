@@ -164,6 +164,8 @@ func (w *imagined) podSituation(pod map[string]any) string {
 		return "foreign"
 	case phase == "Failed" && w.othersLive(pod):
 		return "orphan, Failed, run lives"
+	case phase == "Succeeded" && w.lives(pod):
+		return "orphan, Succeeded, run lives"
 	}
 	return "orphan, " + phase
 }

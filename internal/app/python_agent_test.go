@@ -30,12 +30,17 @@ func TestPythonAgentIsTold(t *testing.T) {
 		"one of 0.11.0":        {python0, time.Minute, 1},
 		"one that is gone":     {python, -time.Minute, 0},
 		"ours":                 {ours, time.Minute, 0},
+		"a flow's own job":     {python, time.Minute, 0},
 		"somebody else's jobs": {map[string]string{"app": "x"}, time.Minute, 0},
 	} {
 		var log bytes.Buffer
+		job := "prefect-job-x"
+		if name == "a flow's own job" {
+			job = "etl-x"
+		}
 		look := app.Rival(t.Context(), start, slog.New(slog.NewTextHandler(&log, nil)))
 		for range 3 {
-			look(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "prefect-job-x", Labels: c.labels, CreationTimestamp: metav1.NewTime(start.Add(c.age))}})
+			look(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: job, Labels: c.labels, CreationTimestamp: metav1.NewTime(start.Add(c.age))}})
 		}
 		if got := strings.Count(log.String(), "a python agent seems to run"); got != c.want {
 			t.Errorf("%s: told %d times, want %d", name, got, c.want)

@@ -59,7 +59,7 @@ func (r *Reaper) act(ctx context.Context, p *plan) {
 	r.write(ctx, r.due(p.backs))
 	r.tell(ctx, p.tells)
 	r.fail(ctx, p.failures)
-	r.deleteAll(ctx, p.deletes)
+	r.deleteAll(ctx, r.confirm(ctx, p.deletes))
 	r.deletePods(ctx, p.pods)
 	for _, a := range p.rechecks {
 		r.again(a.runCase, a.After)
@@ -185,6 +185,37 @@ func (r *Reaper) tell(ctx context.Context, items []job) {
 		}
 	}
 }
+
+// confirm leaves out the Jobs that live and whose runs, read once more, are not to
+// be stopped any longer: a person may have started one again.
+func (r *Reaper) confirm(ctx context.Context, items []job) []job {
+	var ids []flowrun.ID
+	for _, item := range items {
+		if item.live() {
+			ids = append(ids, item.id)
+		}
+	}
+	answers := r.ask(ctx, ids)
+	return slices.DeleteFunc(items, func(item job) bool {
+		if !item.live() {
+			return false
+		}
+		if failure, failed := answers.failed[item.id]; failed {
+			r.retry(ctx, item.runCase, failure)
+			return true
+		}
+		item.run = answers.of(item.id)
+		still := slices.ContainsFunc(r.decide(item.runCase), func(a jobAction) bool {
+			return a.Kind == DeleteJob && a.facts.job.UID == item.facts.job.UID
+		})
+		if !still {
+			r.again(item.runCase, doubt)
+		}
+		return !still
+	})
+}
+
+func (j job) live() bool { return j.facts.started && j.facts.occupied }
 
 // deleteAll deletes Jobs, each exactly as it was looked at.
 func (r *Reaper) deleteAll(ctx context.Context, items []job) {

@@ -91,17 +91,6 @@ func (r run) final() bool {
 	return r.knowledge == known && state.IsFinished()
 }
 
-// attempts is how often the run was scheduled, as far as the history goes back.
-func (r run) attempts() int {
-	n := 0
-	for _, row := range r.snapshot.History {
-		if row.State.Mark.Kind == flowrun.Foreign && row.State.Type == flowrun.Scheduled {
-			n++
-		}
-	}
-	return n
-}
-
 // facts are everything a decision about one Job rests on.
 type facts struct {
 	id      flowrun.ID
@@ -117,6 +106,9 @@ type facts struct {
 	// orphans says that the Job is gone and these are Pods that outlived it.
 	orphans bool
 	run     run
+	// witnessed is the attempt that the run was in when this process first read it
+	// while the Job had not ended, 0 if it never did.
+	witnessed int
 	// watched is how long this process has known the verdict, doubted how long it
 	// has found the run unknown or the Job gone, same how long it has found the
 	// run in the state that it is in.
@@ -280,17 +272,6 @@ func (f facts) leave(p Policy) time.Duration {
 	return max(0, wait-f.watched)
 }
 
-// uncertain is how long the Job of a Python agent must go on to be the newest one
-// of its run. Nothing on it says which attempt it is: that agent writes Submitted
-// first and makes the Job a moment later, so the Job of the attempt before would be
-// taken for it. A run that was scheduled once has no such Job.
-func (f facts) uncertain() time.Duration {
-	if !f.job.Python || f.run.folded && f.run.attempts() == 1 {
-		return 0
-	}
-	return max(0, doubt-f.same)
-}
-
 // speaks reports whether the Job's ending is the ending of the run: it belongs to
 // the attempt that counts, in this place, and no newer Job took over.
 func (f facts) speaks(p Policy) bool {
@@ -299,7 +280,7 @@ func (f facts) speaks(p Policy) bool {
 		return false
 	}
 	if f.job.Python {
-		return f.run.standing.Holder == nil
+		return f.pythonSpeaks(p)
 	}
 	if !f.run.folded {
 		// The claim is the row right behind the one that was claimed.
@@ -394,7 +375,7 @@ func gone(f facts, p Policy) []Action {
 func (f facts) lost(p Policy) bool {
 	last := f.run.standing.Last()
 	if f.job.Python && f.run.standing.Holder == nil {
-		return true
+		return f.pythonSpeaks(p)
 	}
 	return last != nil && last.State.Mark.Place == p.Place
 }

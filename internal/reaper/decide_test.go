@@ -218,11 +218,20 @@ func TestGone(t *testing.T) {
 	t.Parallel()
 	running := claimed(foreign(5, flowrun.Running))
 	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), foreign(5, flowrun.Running))
+	python := func(seen int) func(*facts) {
+		return func(f *facts) { f.job, f.witnessed = diagnose.Job{Name: "prefect-job-j", Python: true}, seen }
+	}
+	rerun := history(foreign(1, flowrun.Scheduled), claim(2, "you", "there", "j"), foreign(3, flowrun.Running), foreign(4, flowrun.Scheduled), foreign(5, flowrun.Running))
+	again := history(foreign(1, flowrun.Scheduled), foreign(2, flowrun.Running), foreign(3, flowrun.Scheduled), foreign(4, flowrun.Running))
 	tests := map[string]struct {
 		run     run
 		doubted time.Duration
 		want    []ActionKind
+		mod     func(*facts)
 	}{
+		"a Python agent's, of another place":          {run: rerun, doubted: time.Hour, mod: python(4)},
+		"a Python agent's, of the attempt before":     {run: again, doubted: time.Hour, mod: python(1)},
+		"a Python agent's, seen alive in its attempt": {run: again, doubted: time.Hour, mod: python(3), want: []ActionKind{ReportLog, SetState}},
 		"not asked yet":          {want: []ActionKind{Ask}},
 		"running, first look":    {run: running, want: []ActionKind{Recheck}},
 		"running, second look":   {run: running, doubted: doubt, want: []ActionKind{ReportLog, SetState}},
@@ -237,6 +246,9 @@ func TestGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := facts{id: someRun, verdict: diagnose.Verdict{Kind: diagnose.Gone}, run: tt.run, now: noon, doubted: tt.doubted}
+			if tt.mod != nil {
+				tt.mod(&f)
+			}
 			if diff := cmp.Diff(tt.want, kinds(gone(f, testPolicy()))); diff != "" {
 				t.Errorf("actions (-want +got):\n%s", diff)
 			}
@@ -276,6 +288,7 @@ func anyFacts(t *rapid.T) facts {
 	return facts{
 		id: someRun, newest: yes("newest"), busy: yes("busy"), started: yes("started"), occupied: yes("occupied"),
 		run: anyRun(t), now: noon, watched: span("watched"), doubted: span("doubted"), same: span("same"),
+		witnessed: rapid.IntRange(0, 7).Draw(t, "witnessed"),
 		job: diagnose.Job{
 			Name: rapid.SampledFrom([]string{"j", "prefect-job-j"}).Draw(t, "name"), Python: yes("python"), RunID: rapid.SampledFrom([]flowrun.ID{someRun, "other"}).Draw(t, "run"), Managed: yes("managed"), Deleting: yes("deleting"),
 			Attempt: rapid.SampledFrom([]string{"", "v0", "v3", "none", "0d5f"}).Draw(t, "attempt"), Created: noon.Add(-span("age")),
@@ -316,17 +329,18 @@ func TestDecideIsSafe(t *testing.T) {
 
 func checkDelete(t *rapid.T, f facts) {
 	_, state := f.run.counting()
+	stopped := f.run.knowledge == known && state == flowrun.Cancelled && f.same >= testPolicy().Grace
 	switch {
 	case f.job.RunID != f.id, !f.job.Managed && (!f.job.Python || f.job.Name != "prefect-job-j"):
 		t.Fatal("deletes a foreign Job")
 	case noon.Sub(f.job.Created) < flowrun.Retention:
 		t.Fatal("deletes a young Job")
-	case f.occupied && f.started && state == flowrun.Cancelled && f.same >= testPolicy().Grace && !f.job.Finished():
-		return // cancelled, and does not obey
-	case !f.job.Finished() && (f.started || !state.IsFinished() && state != flowrun.Scheduled):
+	case f.occupied && f.started && !stopped:
+		t.Fatal("deletes a Job with a live Pod whose run was not cancelled a grace period ago")
+	case !f.job.Finished() && !stopped && (f.started || !state.IsFinished() && state != flowrun.Scheduled):
 		t.Fatal("deletes an unfinished Job that may matter")
-	case f.occupied && f.started:
-		t.Fatal("deletes a Job with a live Pod")
+	case f.run.knowledge != known && !f.job.Managed:
+		t.Fatal("deletes what may belong to another Prefect")
 	case f.run.knowledge == known && f.newest && f.job.Finished() && !state.IsFinished():
 		t.Fatal("deletes the newest Job of a run that is not final")
 	case f.run.knowledge == unasked:
@@ -368,28 +382,51 @@ func TestDecideOnJobsOfPythonAgents(t *testing.T) {
 	scheduled, submitted, running := foreign(1, flowrun.Scheduled), foreign(2, flowrun.Submitted), foreign(3, flowrun.Running)
 	rerun := history(scheduled, submitted, running, foreign(4, flowrun.Failed), foreign(5, flowrun.Scheduled), foreign(6, flowrun.Submitted))
 	named := func(name string) func(*facts) { return func(f *facts) { f.job.Name = name } }
-	same := func(d time.Duration) func(*facts) { return func(f *facts) { f.same = d } }
+	// seen was alive in an attempt, and has been the newest Job for a while.
+	seen := func(attempt int, d time.Duration) func(*facts) {
+		return func(f *facts) { f.witnessed, f.same = attempt, d }
+	}
+	young := func(f *facts) { f.job.Created = noon }
+	long := history(scheduled, submitted, running)
+	for n := range 16 {
+		long.snapshot.History = append(long.snapshot.History, foreign(4+n, flowrun.Running))
+	}
+	whole := history(append(long.snapshot.History, foreign(20, flowrun.Running))...)
+	cut := history(append([]flowrun.Row{foreign(7, flowrun.Scheduled)}, long.snapshot.History[7:]...)...)
+	elsewhere := history(scheduled, claim(2, "you", "there", "j"), running, foreign(4, flowrun.Scheduled), foreign(5, flowrun.Running))
+	claimedThere := history(scheduled, foreign(2, flowrun.Submitted), claim(2, "you", "there", "j"), running)
 	report := []ActionKind{ReportLog, SetState}
 	for name, tt := range map[string]struct {
 		facts facts
 		want  []ActionKind
 	}{
-		"not asked yet":                      {pythonJob(run{}), []ActionKind{Ask}},
-		"submitted":                          {pythonJob(history(scheduled, submitted)), report},
-		"running":                            {pythonJob(history(scheduled, submitted, running)), report},
-		"running, its name by a template":    {pythonJob(history(scheduled, submitted, running), named("etl-j")), report},
-		"finished":                           {pythonJob(history(scheduled, submitted, running, foreign(4, flowrun.Success))), []ActionKind{DeleteJob}},
-		"finished, its name by a template":   {pythonJob(history(scheduled, submitted, running, foreign(4, flowrun.Success)), named("etl-j")), nil},
-		"finished, young":                    {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Success)), func(f *facts) { f.job.Created = noon }), []ActionKind{Recheck}},
-		"the turn of another replica":        {pythonJob(history(scheduled, submitted), func(f *facts) { f.watched, f.job.Created = 0, noon }), []ActionKind{Recheck, Recheck}},
-		"a rerun, its Job may be on its way": {pythonJob(rerun, same(time.Second)), []ActionKind{Recheck, Recheck}},
-		"a rerun, and no Job came":           {pythonJob(rerun, same(time.Minute)), report},
-		"no history, first look":             {pythonJob(shown(3, flowrun.Running), same(time.Second)), []ActionKind{Recheck, Recheck}},
-		"no history, second look":            {pythonJob(shown(3, flowrun.Running), same(time.Minute)), report},
-		"a claim of ours took over":          {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Scheduled), claim(4, "me", "here", "k"))), []ActionKind{Recheck}},
-		"a Python agent took over from us":   {pythonJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Submitted)), same(time.Minute)), report},
-		"a newer Job took over":              {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
-		"a pod lives":                        {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.busy, f.occupied = true, true }), nil},
+		"not asked yet":                     {pythonJob(run{}), []ActionKind{Ask}},
+		"submitted":                         {pythonJob(history(scheduled, submitted)), report},
+		"running":                           {pythonJob(history(scheduled, submitted, running)), report},
+		"running, its name by a template":   {pythonJob(history(scheduled, submitted, running), named("etl-j")), report},
+		"finished":                          {pythonJob(history(scheduled, submitted, running, foreign(4, flowrun.Success))), []ActionKind{DeleteJob}},
+		"finished, its name by a template":  {pythonJob(history(scheduled, submitted, running, foreign(4, flowrun.Success)), named("etl-j")), nil},
+		"finished, young":                   {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Success)), func(f *facts) { f.job.Created = noon }), []ActionKind{Recheck}},
+		"the turn of another replica":       {pythonJob(history(scheduled, submitted), func(f *facts) { f.watched, f.job.Created = 0, noon }), []ActionKind{Recheck, Recheck}},
+		"a rerun, alive in it, first look":  {pythonJob(rerun, seen(5, time.Second)), []ActionKind{Recheck, Recheck}},
+		"a rerun, alive in it, second look": {pythonJob(rerun, seen(5, time.Minute)), report},
+		"a rerun, alive before it":          {pythonJob(rerun, seen(1, time.Hour)), []ActionKind{Recheck}},
+		"a rerun, and no Job came":          {pythonJob(rerun, seen(0, time.Hour)), []ActionKind{Recheck}},
+		"a rerun, claimed elsewhere before": {pythonJob(elsewhere, seen(4, time.Hour)), []ActionKind{Recheck}},
+		"a claim elsewhere":                 {pythonJob(claimedThere, seen(1, time.Hour)), []ActionKind{Recheck}},
+		"twenty rows, all of them":          {pythonJob(whole), report},
+		"a history that is cut off":         {pythonJob(cut, seen(0, time.Hour)), []ActionKind{Recheck}},
+		"cut off, but seen alive":           {pythonJob(cut, seen(7, time.Hour)), report},
+		"no history, never seen alive":      {pythonJob(shown(3, flowrun.Running), seen(0, time.Hour)), []ActionKind{Recheck}},
+		"no history, first look":            {pythonJob(shown(3, flowrun.Running), seen(3, time.Second)), []ActionKind{Recheck, Recheck}},
+		"no history, second look":           {pythonJob(shown(3, flowrun.Running), seen(3, time.Minute)), report},
+		"finished, of a run unknown here":   {pythonJob(run{knowledge: unknown}, func(f *facts) { f.doubted = time.Hour }), []ActionKind{Recheck}},
+		"young, of a run unknown here":      {pythonJob(run{knowledge: unknown}, young), []ActionKind{Recheck}},
+		"a claim of ours took over":         {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Scheduled), claim(4, "me", "here", "k"))), []ActionKind{Recheck}},
+		"a Python agent took over from us":  {pythonJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Submitted)), seen(5, time.Minute)), report},
+		"it did, and no Job of it came":     {pythonJob(claimed(foreign(5, flowrun.Scheduled), foreign(6, flowrun.Submitted)), seen(0, time.Hour)), []ActionKind{Recheck}},
+		"a newer Job took over":             {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
+		"a pod lives":                       {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.busy, f.occupied = true, true }), nil},
 		"cancelled before it started": {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Cancelled)), func(f *facts) {
 			f.started, f.occupied, f.job.Ended = false, true, diagnose.Condition{}
 			f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: "ErrImagePull", Patience: 1, Since: noon.Add(-time.Hour)}
@@ -441,7 +478,10 @@ func TestClearDeletesOnlyWhatIsOver(t *testing.T) {
 		pods []diagnose.Pod
 		want []ActionKind
 	}{
-		"ended well":                   {run{}, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, []ActionKind{DeletePod}},
+		"not asked":                    {run{}, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, []ActionKind{Ask}},
+		"ended well":                   {success, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, []ActionKind{DeletePod}},
+		"ended well, a task waits":     {running, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, []ActionKind{Recheck}},
+		"ended well, its run unknown":  {run{knowledge: unknown}, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour)}, []ActionKind{Recheck}},
 		"ended well, young":            {run{}, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Minute)}, []ActionKind{Recheck}},
 		"runs":                         {success, []diagnose.Pod{pod(named, corev1.PodRunning, time.Hour)}, nil},
 		"waits":                        {success, []diagnose.Pod{pod(named, corev1.PodPending, time.Hour)}, nil},
@@ -451,7 +491,7 @@ func TestClearDeletesOnlyWhatIsOver(t *testing.T) {
 		"failed, not told yet":         {running, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{Recheck}},
 		"failed, its run over":         {success, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{DeletePod}},
 		"failed, its run unknown":      {run{knowledge: unknown}, []diagnose.Pod{pod(named, corev1.PodFailed, time.Hour)}, []ActionKind{Recheck}},
-		"failed before the newest one": {running, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour), pod(named, corev1.PodFailed, 2*time.Hour)}, []ActionKind{DeletePod, DeletePod}},
+		"failed before the newest one": {running, []diagnose.Pod{pod(named, corev1.PodSucceeded, time.Hour), pod(named, corev1.PodFailed, 2*time.Hour)}, []ActionKind{Recheck, DeletePod}},
 	} {
 		f := facts{id: someRun, orphans: true, run: tt.run, now: noon}
 		if diff := cmp.Diff(tt.want, kinds(f.clear(tt.pods, testPolicy()))); diff != "" {

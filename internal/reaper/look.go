@@ -37,6 +37,9 @@ type memory struct {
 	deleted, succeeded bool
 	// python is the newest Job of a Python agent that was seen unfinished.
 	python diagnose.Job
+	// alive is the attempt that the run was in when it was first read while a Job, or
+	// a Pod that outlived its own, had not ended.
+	alive map[string]int
 	// state is what the run was first read in, together with its newest Job, and
 	// when.
 	state asRead
@@ -110,7 +113,7 @@ func (r *Reaper) open(group string, now time.Time) (*runCase, bool) {
 	c.take(r.watch.Group(group))
 	m, ok := r.runs[id]
 	if !ok {
-		m = &memory{told: map[string]bool{}, stuck: map[string]seen{}}
+		m = &memory{told: map[string]bool{}, stuck: map[string]seen{}, alive: map[string]int{}}
 		r.runs[id] = m
 	}
 	c.memory = m
@@ -190,7 +193,11 @@ func (c *runCase) observe() {
 	}
 	newest := c.newest()
 	if orphans := c.orphans(); newest.UID == "" && len(orphans) > 0 {
-		c.memory.see("", c.orphaned(orphans), c.now)
+		v := c.orphaned(orphans)
+		c.memory.see("", v, c.now)
+		if v.Kind == diagnose.Succeeded {
+			c.memory.succeeded, c.memory.python = true, diagnose.Job{}
+		}
 	}
 	if newest.UID != "" {
 		c.memory.succeeded = c.memory.stuck[newest.UID].kind == diagnose.Succeeded
@@ -248,9 +255,12 @@ func (c *runCase) alive(except string) bool {
 	})
 }
 
-// orphans are the Pods, newest first, whose Job is gone and which nothing owns.
+// orphans are the Pods, newest first, whose Job is gone and which nothing owns. A
+// flow may make Pods with the labels of its own: those have other names.
 func (c *runCase) orphans() []diagnose.Pod {
-	pods := slices.DeleteFunc(slices.Clone(c.pods), func(p diagnose.Pod) bool { return p.Owned || !p.Managed && !p.Python })
+	pods := slices.DeleteFunc(slices.Clone(c.pods), func(p diagnose.Pod) bool {
+		return p.Owned || !p.Managed && (!p.Python || !flowrun.Prefixed(p.Name))
+	})
 	slices.SortStableFunc(pods, func(a, b diagnose.Pod) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Name, b.Name)) })
 	return pods
 }
@@ -259,16 +269,29 @@ func (c *runCase) orphaned(orphans []diagnose.Pod) diagnose.Verdict {
 	return diagnose.Diagnose(diagnose.Facts{Pods: orphans, Seen: c.memory.stuck[""].since, Now: c.now})
 }
 
-// newest is the newest Job of ours or a Python agent's. A Job whose attempt is the UID of another one
-// is newer than that, whatever the clock says.
+// newest is the newest Job of ours or a Python agent's, of those that rank highest.
+// A Job whose attempt is the UID of another one is newer than that, whatever the
+// clock says.
 func (c *runCase) newest() diagnose.Job {
 	var newest diagnose.Job
 	for _, job := range c.jobs {
-		if mine(job) && (newest.UID == "" || compareAge(job, newest) > 0) {
+		if mine(job) && (newest.UID == "" || cmp.Or(cmp.Compare(c.rank(job), c.rank(newest)), compareAge(job, newest)) > 0) {
 			newest = job
 		}
 	}
 	return newest
+}
+
+// rank puts our Jobs first where a claim of ours holds the run, and last what a
+// flow may have made itself, with the labels of its own Job.
+func (c *runCase) rank(j diagnose.Job) int {
+	switch {
+	case j.Managed && c.run.standing.Holder != nil:
+		return 2
+	case j.Managed || flowrun.Prefixed(j.Name):
+		return 1
+	}
+	return 0
 }
 
 func compareAge(a, b diagnose.Job) int {
@@ -285,13 +308,14 @@ func compareAge(a, b diagnose.Job) int {
 func (r *Reaper) decide(c *runCase) []jobAction {
 	newest := c.newest()
 	orphans := c.orphans()
-	if newest.UID == "" && len(orphans) > 0 {
+	switch {
+	case newest.UID != "":
+	case len(orphans) > 0 && flowrun.Prefixed(orphans[0].Name) && c.run.standing.Holder == nil:
 		return r.decideOrphans(c, orphans)
+	default:
+		return r.decideGone(c, orphans)
 	}
-	if newest.UID == "" {
-		return r.decideGone(c)
-	}
-	all := actionsOf(facts{id: c.id, now: c.now}, func(f facts) []Action { return f.clear(orphans, r.policy) })
+	all := actionsOf(facts{id: c.id, run: c.run, now: c.now}, func(f facts) []Action { return f.clear(orphans, r.policy) })
 	for _, job := range c.jobs {
 		all = append(all, actionsOf(c.factsOf(job, newest), func(f facts) []Action { return decide(f, r.policy) })...)
 	}
@@ -305,18 +329,6 @@ func actionsOf(f facts, decision func(facts) []Action) []jobAction {
 		all = append(all, jobAction{Action: a, facts: f})
 	}
 	return all
-}
-
-// decideOrphans is decide for Pods that outlived their Job. They are reported as
-// a Job of a Python agent is: nothing says which attempt they were.
-func (r *Reaper) decideOrphans(c *runCase, orphans []diagnose.Pod) []jobAction {
-	f := facts{
-		id: c.id, verdict: c.orphaned(orphans), newest: true, orphans: true, run: c.run, now: c.now,
-		job:  diagnose.Job{Namespace: r.policy.Namespace, Name: orphans[0].Name, RunID: c.id, Python: true, Created: orphans[0].Created},
-		busy: slices.ContainsFunc(c.pods, func(p diagnose.Pod) bool { return p.Live() && p.Started() }),
-	}
-	f.recall(c)
-	return actionsOf(f, func(f facts) []Action { return append(decide(f, r.policy), f.clear(orphans, r.policy)...) })
 }
 
 func (c *runCase) factsOf(job, newest diagnose.Job) facts {
@@ -341,7 +353,9 @@ func (f *facts) recall(c *runCase) {
 			*m = asRead{version: version, job: f.job.UID, since: c.now}
 		}
 		f.same = c.now.Sub(c.memory.state.since)
+		c.memory.witness(*f)
 	}
+	f.witnessed = c.memory.alive[nameOf(f.job)]
 }
 
 // doubted is how long something has been missing.
@@ -358,13 +372,17 @@ func (c *runCase) doubted(missing bool) time.Duration {
 	return c.now.Sub(c.memory.missing)
 }
 
-// decideGone is decide for a run of which nothing is left that tells more.
-func (r *Reaper) decideGone(c *runCase) []jobAction {
-	if len(c.jobs) > 0 || c.alive("") || c.memory.deleted || c.memory.succeeded {
-		return nil
-	}
+// decideGone is decide for a run whose Job is gone, with the Pods that outlived it
+// as the cause if there are any.
+func (r *Reaper) decideGone(c *runCase, orphans []diagnose.Pod) []jobAction {
 	f := facts{
-		id: c.id, job: c.memory.python, verdict: diagnose.Diagnose(diagnose.Facts{Now: c.now}), run: c.run, now: c.now, doubted: c.doubted(true),
+		id: c.id, job: c.memory.python, verdict: c.orphaned(orphans), orphans: true, run: c.run, now: c.now,
+		witnessed: c.memory.alive[nameOf(c.memory.python)],
 	}
-	return actionsOf(f, func(f facts) []Action { return gone(f, r.policy) })
+	clears := actionsOf(f, func(f facts) []Action { return f.clear(orphans, r.policy) })
+	if len(c.jobs) > 0 || c.alive("") || c.memory.deleted || c.memory.succeeded {
+		return clears
+	}
+	f.doubted = c.doubted(true)
+	return append(actionsOf(f, func(f facts) []Action { return gone(f, r.policy) }), clears...)
 }

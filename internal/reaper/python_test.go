@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
@@ -52,17 +55,25 @@ func TestAJobOfAPythonAgentIsReportedAndDeleted(t *testing.T) {
 		byPython(w, 1, failed)
 		w.pod(1, corev1.PodFailed, endedWith(137, "OOMKilled"))
 		byPython(w, 2, complete, func(j *batchv1.Job) { j.Name = "etl-2" })
+		byPython(w, 3, failed, func(j *batchv1.Job) { // as 0.11.0 labels it
+			j.Labels = map[string]string{flowrun.LabelFlowRunID0: string(number(3)), flowrun.LabelIdentifier0: "4f0c1a9e"}
+		})
 		pass(10 * time.Second)
 		if v := w.verdicts(1); len(v) != 1 || !strings.Contains(v[0].State.Message, "OOMKilled") {
 			t.Errorf("got %+v ten seconds after the end", v)
+		}
+		if v := w.verdicts(3); len(v) != 1 {
+			t.Errorf("got %+v ten seconds after the end of a Job of 0.11.0", v)
 		}
 		if told := w.told(1); len(told) == 0 || !strings.HasPrefix(told[0], "ERROR Kubernetes Error: ") {
 			t.Errorf("got %q in the run's log", told)
 		}
 		w.lock(func() { w.runs[number(2)] = append(w.runs[number(2)], foreign(4, flowrun.Success)) })
 		pass(time.Hour)
-		if got := w.removed(); len(got) != 1 || got[0] != "prefect-job-job-1" {
-			t.Errorf("got %q deleted, want the one that its name tells too", got)
+		got := w.removed()
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"prefect-job-job-1", "prefect-job-job-3"}) {
+			t.Errorf("got %q deleted, want those that their names tell too", got)
 		}
 	})
 }
@@ -91,8 +102,8 @@ func TestTheJobOfTheAttemptBeforeSaysNothing(t *testing.T) {
 		if v := w.verdicts(1); len(v) != 0 {
 			t.Errorf("got %+v for a run whose Job came", v)
 		}
-		if v := w.verdicts(2); len(v) != 1 {
-			t.Errorf("got %+v for a run whose Job never came", v)
+		if v := w.verdicts(2); len(v) != 0 {
+			t.Errorf("got %+v for a run whose Job never came here, but may have elsewhere", v)
 		}
 	})
 }
@@ -111,6 +122,144 @@ func TestAJobOfAPythonAgentThatVanishesFailsItsRun(t *testing.T) {
 		pass(time.Minute)
 		if v := w.verdicts(1); len(v) != 1 || !strings.Contains(v[0].State.Message, "deleted") {
 			t.Errorf("got %+v", v)
+		}
+	})
+}
+
+// A claim of ours holds the run, and all that is left of it is a Pod that nothing
+// owns: it is the cause of what is told.
+func TestAPodThatOutlivedOurJobIsTheCause(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		for n := 1; n <= 3; n++ {
+			w.run(n, isRunning)
+		}
+		w.pod(1, corev1.PodFailed, endedWith(3, "Error"))
+		w.pod(2, corev1.PodRunning, runs())
+		w.pod(3, corev1.PodSucceeded, endedWith(0, "Completed"))
+		w.lock(func() { clear(w.jobs) })
+		replica(t, w)
+		for n := 1; n <= 3; n++ {
+			orphan(w, n)
+		}
+		pass(time.Hour)
+		if v := w.verdicts(1); len(v) != 1 || !strings.Contains(v[0].State.Message, "exit code 3") {
+			t.Errorf("failed Pod: got %+v", v)
+		}
+		for n := 2; n <= 3; n++ {
+			if v := w.verdicts(n); len(v) != 0 {
+				t.Errorf("run %d, whose Pod has not failed: got %+v", n, v)
+			}
+		}
+	})
+}
+
+// A run waits for a retry of a task run, and the Pod that ended well is all that is left.
+func TestAPodThatEndedWellIsNotMissed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		byPython(w, 1)
+		w.pod(1, corev1.PodRunning, runs())
+		replica(t, w)
+		pass(10 * time.Minute)
+		w.lock(func() { clear(w.jobs); clear(w.pods) })
+		w.pod(1, corev1.PodSucceeded, endedWith(0, "Completed"))
+		orphan(w, 1)
+		pass(time.Hour)
+		if got := w.removed(); len(got) != 0 {
+			t.Errorf("got %q deleted of a run that is not over", got)
+		}
+		w.lock(func() { clear(w.pods) })
+		w.changed(string(number(1)))
+		pass(time.Hour)
+		if v := w.verdicts(1); len(v) != 0 {
+			t.Errorf("got %+v", v)
+		}
+	})
+}
+
+// A flow may make Jobs with the labels of its own: they hide no Job of ours.
+func TestAJobThatAFlowMadeHidesNone(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		w.run(1, isRunning)
+		w.pod(1, corev1.PodRunning, runs())
+		pass(time.Minute)
+		made := func(name string) {
+			w.lock(func() {
+				j := w.jobs["job-1"]
+				j.Name, j.UID, j.CreationTimestamp = name, types.UID(name), metav1.Now()
+				j.Labels = map[string]string{flowrun.LabelFlowRunID: string(number(1)), flowrun.LabelIdentifier: "4f0c1a9e"}
+				w.jobs[name] = j
+			})
+		}
+		made("etl")
+		made("prefect-job-etl")
+		pass(time.Minute)
+		w.pod(1, corev1.PodFailed, endedWith(3, "Error"))
+		w.update(1, failed)
+		pass(time.Minute)
+		if v := w.verdicts(1); len(v) != 1 || v[0].State.Mark.Job != "job-1" {
+			t.Errorf("got %+v", v)
+		}
+	})
+}
+
+// A Job seen alive in a rerun is its Job; one that was there before is not.
+func TestTheJobOfARerunSpeaks(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		for n := 1; n <= 2; n++ {
+			if n == 2 {
+				byPython(w, n)
+				w.pod(n, corev1.PodRunning, runs())
+				pass(10 * time.Minute)
+			}
+			rows := []flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Running), foreign(3, flowrun.Failed), foreign(4, flowrun.Scheduled), foreign(5, flowrun.Running)}
+			if n == 1 {
+				byPython(w, n)
+				w.pod(n, corev1.PodRunning, runs())
+			}
+			w.lock(func() { w.runs[number(n)] = rows })
+			pass(10 * time.Minute)
+			w.pod(n, corev1.PodFailed, endedWith(3, "Error"))
+			w.lock(func() {
+				j := w.jobs[fmt.Sprintf("prefect-job-job-%d", n)]
+				failed(&j)
+				w.jobs[j.Name] = j
+			})
+			w.changed(string(number(n)))
+			pass(10 * time.Minute)
+		}
+		if v := w.verdicts(1); len(v) != 1 {
+			t.Errorf("seen alive in the rerun: got %+v", v)
+		}
+		if v := w.verdicts(2); len(v) != 0 {
+			t.Errorf("there before the rerun: got %+v", v)
+		}
+	})
+}
+
+// The agent of another Prefect has its Jobs in the same namespace.
+func TestWhatAnotherPrefectHasIsLeft(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		for n := 1; n <= 2; n++ {
+			byPython(w, n, complete)
+			w.pod(n, corev1.PodSucceeded, endedWith(0, "Completed"))
+			w.lock(func() { delete(w.runs, number(n)) })
+		}
+		w.lock(func() { delete(w.jobs, "prefect-job-job-2") })
+		orphan(w, 2)
+		pass(time.Hour)
+		if got := w.removed(); len(got) != 0 {
+			t.Errorf("got %q deleted", got)
+		}
+		if got := w.asked(); got > 60 {
+			t.Errorf("got %d reads in an hour", got)
 		}
 	})
 }
@@ -218,6 +367,9 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 			w.pod(n, corev1.PodFailed, endedWith(1, "Error"))
 			w.run(many+n, []flowrun.Row{}) // no Pod comes, so events are asked for
 			byPython(w, 2*many+n)
+			w.lock(func() {
+				w.runs[number(2*many+n)] = append(w.runs[number(2*many+n)], foreign(4, flowrun.Success))
+			})
 			w.pod(2*many+n, corev1.PodSucceeded, endedWith(0, "Completed"))
 			w.lock(func() { delete(w.jobs, fmt.Sprintf("prefect-job-job-%d", 2*many+n)) })
 			orphan(w, 2*many+n)
@@ -252,6 +404,31 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// The run is read again right before a Job that lives is deleted.
+func TestARunThatWasStartedAgainIsNotStopped(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		w.run(1, isRunning)
+		w.pod(1, corev1.PodRunning, runs())
+		pass(20 * time.Minute)
+		w.lock(func() {
+			w.runs[number(1)] = append(w.runs[number(1)], foreign(6, flowrun.Cancelled))
+			seen := 0
+			w.afterRead = func() {
+				// The second read finds it cancelled for long enough.
+				if seen++; seen == 2 {
+					w.runs[number(1)] = append(w.runs[number(1)], foreign(7, flowrun.Scheduled))
+				}
+			}
+		})
+		pass(time.Hour)
+		if got := w.removed(); len(got) != 0 {
+			t.Errorf("got %q deleted", got)
+		}
+	})
+}
 
 // A process that does not end when its run is cancelled is ended (D-61).
 func TestACancelledRunThatGoesOnIsStopped(t *testing.T) {

@@ -1,8 +1,6 @@
 package reaper
 
 import (
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
@@ -40,6 +38,11 @@ func (f facts) remove(p Policy) []Action {
 // stop deletes a Job that goes on although its run was cancelled a grace period
 // ago: the process does not obey, or its Prefect is too old to be asked to (D-61).
 // Nothing in the cluster tells of a cancellation.
+//
+// "Delivery" says that a live Job is stopped by parallelism 0 and keeps its name.
+// Here it is deleted: Cancelled is final, a rerun has another attempt and so
+// another name, and the Job is older than any create of it that may be under way.
+// The run is read again right before, see confirm.
 func (f facts) stop(p Policy) []Action {
 	if f.job.Finished() || !f.newest {
 		return nil
@@ -66,6 +69,9 @@ func (f facts) removeOld(hopeless bool) []Action {
 			return []Action{{Kind: DeleteJob}}
 		}
 		return nil
+	case f.run.knowledge == unknown && !f.job.Managed:
+		// It may be one of an agent of another Prefect.
+		return []Action{{Kind: Recheck, After: keepRecheck}}
 	case f.run.knowledge == unknown && f.doubted < doubt:
 		return []Action{{Kind: Recheck, After: doubt - f.doubted}}
 	case f.run.knowledge == known && f.newest && !f.run.final():
@@ -83,8 +89,9 @@ func (f facts) superseded() bool {
 
 // clear deletes the Pods that outlived their Job, as the Python agents of 0.11.3 to
 // 0.11.5 left them: those that a Job of theirs or ours had, that nothing owns, that
-// have ended, and that are old enough. The one that tells why the run ended stays
-// until the run is final.
+// have ended, and that are old enough. The newest one tells what became of the run,
+// good or bad, and stays until the run is final. Those of a run that Prefect does not
+// know may be of an agent of another Prefect.
 func (f facts) clear(pods []diagnose.Pod, p Policy) []Action {
 	if !p.DeleteFinished {
 		return nil
@@ -94,7 +101,7 @@ func (f facts) clear(pods []diagnose.Pod, p Policy) []Action {
 		if pod.Live() || pod.Deleting || !flowrun.Prefixed(pod.Name) {
 			continue
 		}
-		witness := i == 0 && f.orphans && pod.Phase == corev1.PodFailed
+		witness := i == 0 && f.orphans
 		actions = append(actions, f.clearOne(pod, witness)...)
 	}
 	return actions
@@ -105,12 +112,9 @@ func (f facts) clearOne(pod diagnose.Pod, witness bool) []Action {
 		return []Action{{Kind: Recheck, After: flowrun.Retention + slack - age}}
 	}
 	switch {
-	case !witness:
 	case f.run.knowledge == unasked:
 		return []Action{{Kind: Ask}}
-	case f.run.knowledge == unknown && f.doubted < doubt:
-		return []Action{{Kind: Recheck, After: doubt - f.doubted}}
-	case f.run.knowledge == known && !f.run.final():
+	case f.run.knowledge == unknown, witness && !f.run.final():
 		return []Action{{Kind: Recheck, After: keepRecheck}}
 	}
 	return []Action{{Kind: DeletePod, Pod: pod}}

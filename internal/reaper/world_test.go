@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,6 +15,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
@@ -128,27 +128,43 @@ func (w *world) of(group string) (jobs []batchv1.Job, pods []corev1.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(w.jobs)) {
-		if j := w.jobs[name]; j.Labels[flowrun.LabelFlowRunID] == group {
+		if j := w.jobs[name]; string(flowrun.RunOf(j.Name, j.Labels)) == group {
 			jobs = append(jobs, j)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.pods)) {
-		if p := w.pods[name]; p.Labels[flowrun.LabelFlowRunID] == group {
+		if p := w.pods[name]; string(flowrun.RunOf(p.Name, p.Labels)) == group {
 			pods = append(pods, p)
 		}
 	}
 	return jobs, pods
 }
 
-func group(selector string) string { return strings.TrimPrefix(selector, flowrun.LabelFlowRunID+"=") }
+// fits reports whether the labels of an object fit a selector.
+func fits(selector string, of map[string]string) bool {
+	s, err := labels.Parse(selector)
+	return err == nil && s.Matches(labels.Set(of))
+}
 
-func (w *world) Jobs(_ context.Context, _, selector string) ([]batchv1.Job, error) {
-	jobs, _ := w.of(group(selector))
+func (w *world) Jobs(_ context.Context, _, selector string) (jobs []batchv1.Job, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, j := range w.jobs {
+		if fits(selector, j.Labels) {
+			jobs = append(jobs, j)
+		}
+	}
 	return jobs, nil
 }
 
-func (w *world) Pods(_ context.Context, _, selector string) ([]corev1.Pod, error) {
-	_, pods := w.of(group(selector))
+func (w *world) Pods(_ context.Context, _, selector string) (pods []corev1.Pod, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.pods {
+		if fits(selector, p.Labels) {
+			pods = append(pods, p)
+		}
+	}
 	return pods, nil
 }
 
@@ -167,7 +183,7 @@ func (w *world) Delete(_ context.Context, _, name, uid, _ string) error {
 	})
 	w.deleted = append(w.deleted, name)
 	w.mu.Unlock()
-	w.changed(j.Labels[flowrun.LabelFlowRunID])
+	w.changed(string(flowrun.RunOf(j.Name, j.Labels)))
 	return nil
 }
 
@@ -414,10 +430,10 @@ func replicaOver(t *testing.T, w *world, over interface {
 	}
 	w.replicas = append(w.replicas, q)
 	for _, j := range w.jobs {
-		q.Again(j.Labels[flowrun.LabelFlowRunID], 0)
+		q.Again(string(flowrun.RunOf(j.Name, j.Labels)), 0)
 	}
 	for _, p := range w.pods {
-		q.Again(p.Labels[flowrun.LabelFlowRunID], 0)
+		q.Again(string(flowrun.RunOf(p.Name, p.Labels)), 0)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
