@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
 )
 
 const (
@@ -86,12 +89,12 @@ func shellCommand(name, text string, env []string) (args, variables []string, er
 // simpleCall returns the only command of a file, if it needs no shell.
 func simpleCall(name string, file *syntax.File) (*syntax.CallExpr, error) {
 	if len(file.Stmts) != 1 {
-		return nil, refuse("%s -c with %d commands instead of one", name, len(file.Stmts))
+		return nil, refuse("%s -c with %d commands instead of one%s", name, len(file.Stmts), insteadOfBackend(file))
 	}
 	s := file.Stmts[0]
 	call, ok := s.Cmd.(*syntax.CallExpr)
 	if !ok || s.Negated || s.Background || s.Coprocess || s.Disown || !harmless(s.Redirs) {
-		return nil, refuse("%s -c with more than one plain command", name)
+		return nil, refuse("%s -c with more than one plain command%s", name, insteadOfBackend(file))
 	}
 	if slices.ContainsFunc(call.Assigns, func(a *syntax.Assign) bool { return a.Append || a.Naked || a.Index != nil || a.Array != nil }) {
 		return nil, refuse("%s -c with what only a shell can do", name)
@@ -107,6 +110,21 @@ func simpleCall(name string, file *syntax.File) (*syntax.CallExpr, error) {
 		return nil, refuse("%s -c with more than %d variables", name, maxVariables)
 	}
 	return call, nil
+}
+
+// insteadOfBackend is the mend for a text that chooses the backend before it starts
+// the agent; empty for any other.
+func insteadOfBackend(file *syntax.File) string {
+	mend := ""
+	syntax.Walk(file, func(node syntax.Node) bool {
+		if call, ok := node.(*syntax.CallExpr); ok && len(call.Args) == 3 && program(call.Args[0].Lit()) == programPrefect && call.Args[1].Lit() == "backend" {
+			if kind := call.Args[2].Lit(); kind == config.Server || kind == config.Cloud {
+				mend = fmt.Sprintf(" (for \"prefect backend %[1]s\" set the variable PREFECT__BACKEND=%[1]s)", kind)
+			}
+		}
+		return true
+	})
+	return mend
 }
 
 // harmless: a container's log has both streams, so 2>&1 changes nothing.

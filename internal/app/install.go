@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
 )
 
@@ -22,8 +23,8 @@ func Install(ctx context.Context, cfg config.Install, out io.Writer, log *slog.L
 		return err
 	}
 	documents, err := installDocuments(options, cfg.Reference)
-	if err != nil {
-		return arguments(err)
+	if err := errors.Join(arguments(err, flag), usableInstall(cfg)); err != nil {
+		return err
 	}
 	for _, hint := range append(slices.Clone(cfg.Warnings), hints(options, cfg)...) {
 		log.WarnContext(ctx, "installation", slog.String("reason", hint))
@@ -46,40 +47,62 @@ func installDocuments(o manifests.Options, reference string) ([]manifests.Tree, 
 	return manifests.Ours(o)
 }
 
+// usableInstall checks names that package manifests does not know. The objects of the
+// Python agent are printed without a check.
+func usableInstall(cfg config.Install) error {
+	if cfg.Reference != "" {
+		return nil
+	}
+	return errors.Join(usableTenant("--tenant-id", cfg.CoreVersion, cfg.TenantID), usableKeep(cfg.Keep, manifests.KeepNames()...))
+}
+
+// among are the names that are possible, in their order.
+func among(names, possible []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(possible, name) })
+}
+
+func manifestVars(pairs []config.Pair) []manifests.EnvVar {
+	var vars []manifests.EnvVar
+	for _, v := range pairs {
+		vars = append(vars, manifests.EnvVar{Name: v.Name, Value: v.Value})
+	}
+	return vars
+}
+
 func installOptions(cfg config.Install) (manifests.Options, error) {
 	credential, err := cfg.Credential.Reveal()
 	if err != nil {
 		return manifests.Options{}, err
 	}
 	o := manifests.Options{
-		Version: cfg.CoreVersion, ImageTag: cfg.Version, Image: cfg.Image, Keep: cfg.Keep,
+		Version: cfg.CoreVersion, ImageTag: cfg.Version, Image: cfg.Image,
+		Keep: among(cfg.Keep, manifests.KeepNames()), JobKeep: among(cfg.Keep, jobspec.KeepNames()),
 		Credential: credential, TenantID: cfg.TenantID, API: cfg.API, Endpoint: cfg.Endpoint, Backend: cfg.Backend,
 		Namespace: cfg.Namespace, ImagePullSecrets: cfg.ImagePullSecrets,
 		ResourceManager: cfg.ResourceManager, RBAC: cfg.RBAC, Latest: cfg.Latest,
 		MemRequest: cfg.MemRequest, MemLimit: cfg.MemLimit, CPURequest: cfg.CPURequest, CPULimit: cfg.CPULimit,
 		ImagePullPolicy: cfg.ImagePullPolicy, ServiceAccountName: cfg.ServiceAccountName,
-		Labels: cfg.Labels, AgentConfigID: cfg.AgentConfigID,
+		Labels: cfg.Labels, EnvVars: manifestVars(cfg.EnvVars), AgentConfigID: cfg.AgentConfigID,
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {
 		o.CredentialFrom = manifests.SecretKey{Secret: name, Key: key}
 	}
-	for _, v := range cfg.EnvVars {
-		o.EnvVars = append(o.EnvVars, manifests.EnvVar{Name: v.Name, Value: v.Value})
-	}
 	return o, nil
 }
 
-// arguments names the flags of what package manifests refuses.
-func arguments(err error) error {
+func flag(argument string) string { return "--" + argument }
+
+// arguments says where an argument stands that package manifests refuses.
+func arguments(err error, place func(argument string) string) error {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
 		for _, e := range many.Unwrap() {
-			all = append(all, arguments(e))
+			all = append(all, arguments(e, place))
 		}
 		return errors.Join(all...)
 	}
 	if e, ok := errors.AsType[*manifests.ArgumentError](err); ok {
-		return &config.Error{Place: "--" + e.Argument, Problem: e.Problem, Mend: e.Mend}
+		return &config.Error{Place: place(e.Argument), Problem: e.Problem, Mend: e.Mend}
 	}
 	return err
 }
@@ -92,7 +115,7 @@ func hints(o manifests.Options, cfg config.Install) []string {
 	out := o.Conflicts()
 	if from, expected := o.Credentials(); expected && o.Credential == "" {
 		out = append(out, fmt.Sprintf("the agent waits for a credential: kubectl create secret generic %s --namespace %s --from-literal=%s=...",
-			from.Secret, namespaceOf(o), from.Key))
+			from.Secret, o.NamespaceOrDefault(), from.Key))
 	}
 	if u, err := url.Parse(cfg.Endpoint); err == nil && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
 		out = append(out, u.Redacted()+" is the pod itself inside the cluster: name the Prefect API with --api as Pods reach it")
@@ -101,11 +124,4 @@ func hints(o manifests.Options, cfg config.Install) []string {
 		out = append(out, "the agent gets the rights of the service account default only: --rbac prints what it needs")
 	}
 	return out
-}
-
-func namespaceOf(o manifests.Options) string {
-	if o.Namespace == "" {
-		return "default"
-	}
-	return o.Namespace
 }

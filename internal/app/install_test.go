@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,45 @@ func TestInstallNamesFlags(t *testing.T) {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], flag) {
 			t.Errorf("line %d of %q does not begin with %s", i, err, flag)
 		}
+	}
+}
+
+// TestInstallKeepsInJobs: the agent is told what it keeps in Jobs, and reads the same.
+func TestInstallKeepsInJobs(t *testing.T) {
+	t.Parallel()
+	cfg := config.Install{CoreVersion: config.Core1, Backend: config.Server, Endpoint: "http://a:1", RBAC: true, Keep: append(jobspec.KeepNames(), "limits")}
+	out, _, err := install(t, cfg)
+	value := strings.Join(jobspec.KeepNames(), ",")
+	if err != nil || !strings.Contains(out, "- name: PREFECT_KUBE_KEEP\n") || !strings.Contains(out, "value: "+value+"\n") || !strings.Contains(out, "cpu: 100m\n") {
+		t.Errorf("got %v and\n%s", err, out)
+	}
+	agent := resolve(t, config.Core1, nil, "PREFECT_KUBE_KEEP="+value)
+	if _, err := app.JobSettings(agent); err != nil || !slices.Equal(agent.Keep, jobspec.KeepNames()) {
+		t.Errorf("the agent keeps %q, %v", agent.Keep, err)
+	}
+	for _, name := range manifests.KeepNames() {
+		if slices.Contains(jobspec.KeepNames(), name) {
+			t.Errorf("%q means two things", name)
+		}
+	}
+	for name, want := range map[string]string{"storrage": "did you mean storage?", "limit": "did you mean limits?", "name": "cannot be kept", "what is there": "use storage, "} {
+		cfg.Keep = []string{name}
+		if out, _, err := install(t, cfg); err == nil || out != "" || !strings.HasPrefix(err.Error(), "--keep: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q in it", name, err, want)
+		}
+	}
+}
+
+// TestInstallRefusesATenant that the agent would refuse at its start.
+func TestInstallRefusesATenant(t *testing.T) {
+	t.Parallel()
+	cfg := config.Install{CoreVersion: config.Core1, Backend: config.Server, Endpoint: "http://a:1", TenantID: "x"}
+	if out, _, err := install(t, cfg); err == nil || out != "" || !strings.HasPrefix(err.Error(), `--tenant-id: "x"`) {
+		t.Errorf("got %v and %q", err, out)
+	}
+	cfg.Reference = "1.4.1"
+	if out, _, err := install(t, cfg); err != nil || !strings.Contains(out, "value: x\n") {
+		t.Errorf("the reference: got %v and %q", err, out)
 	}
 }
 

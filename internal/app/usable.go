@@ -15,45 +15,91 @@ import (
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
+	"github.com/prefect-kube/prefect-kube/internal/manifests"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 )
 
 // usable checks what package config cannot: names that other packages know, and
 // files that must be there. What it returns is one *config.Error or several joined.
 func usable(cfg config.Agent) error {
-	return errors.Join(usableKeep(cfg.Keep), usableTenant(cfg), usableTemplate(cfg.JobTemplate))
+	return errors.Join(
+		usableKeep(cfg.Keep), usableTenant("--tenant-id, PREFECT__CLOUD__TENANT_ID", cfg.CoreVersion, cfg.TenantID),
+		usableTemplate(cfg.JobTemplate), usablePolls(cfg.MaxPolls), usableLabels(cfg), usableInCluster(cfg),
+	)
 }
 
-func usableKeep(names []string) error {
+// usableInCluster refuses what install refuses too: no Job could be made with it.
+func usableInCluster(cfg config.Agent) error {
+	o := manifests.Options{
+		Version: cfg.CoreVersion, Namespace: cfg.Namespace, ServiceAccountName: cfg.ServiceAccountName,
+		ImagePullSecrets: strings.Join(cfg.ImagePullSecrets, ","), ImagePullPolicy: cfg.ImagePullPolicy, Image: cfg.DefaultJobImage,
+		MemRequest: cfg.JobMemRequest, MemLimit: cfg.JobMemLimit, CPURequest: cfg.JobCPURequest, CPULimit: cfg.JobCPULimit,
+		EnvVars: manifestVars(cfg.EnvVars),
+	}
+	return arguments(o.Validate(), func(argument string) string {
+		return map[string]string{ //nolint:gosec // names, no credentials
+			"namespace":            "--namespace, NAMESPACE",
+			"service-account-name": "--service-account-name, SERVICE_ACCOUNT_NAME",
+			"image-pull-secrets":   "--image-pull-secrets, IMAGE_PULL_SECRETS",
+			"image-pull-policy":    "IMAGE_PULL_POLICY",
+			"image":                "--default-job-image, PREFECT_KUBE_DEFAULT_JOB_IMAGE",
+			"mem-request":          "JOB_MEM_REQUEST",
+			"mem-limit":            "JOB_MEM_LIMIT",
+			"cpu-request":          "JOB_CPU_REQUEST",
+			"cpu-limit":            "JOB_CPU_LIMIT",
+			"env":                  "--env, PREFECT__CLOUD__AGENT__ENV_VARS",
+		}[argument]
+	})
+}
+
+// usableLabels refuses an empty label of the command line: it is a variable that is
+// not set. Elsewhere it is taken as the Python agent takes it.
+func usableLabels(cfg config.Agent) error {
+	if !cfg.LabelsByFlag || !slices.Contains(cfg.Labels, "") {
+		return nil
+	}
+	return &config.Error{Place: "--label", Problem: "a label is empty", Mend: "leave it out, or name one"}
+}
+
+func usablePolls(most int) error {
+	if most >= -1 {
+		return nil
+	}
+	return &config.Error{Place: "--max-polls", Problem: fmt.Sprintf("%d is no number of polls", most), Mend: "use -1 for no limit"}
+}
+
+// usableKeep checks names of behaviours: those of Jobs, and more where a command has more.
+func usableKeep(names []string, more ...string) error {
+	possible := append(jobspec.KeepNames(), more...)
 	var problems []error
 	for _, name := range names {
-		if !slices.Contains(jobspec.KeepNames(), name) {
-			problems = append(problems, unknownKeep(name))
+		if !slices.Contains(possible, name) {
+			problems = append(problems, unknownKeep(name, possible))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-func unknownKeep(name string) error {
+func unknownKeep(name string, possible []string) error {
 	for _, change := range jobspec.Changes() {
 		if change.Name == name {
 			return &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q cannot be kept", name), Mend: "that a run starts exactly once rests on the difference"}
 		}
 	}
-	e := &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q is no behaviour of the Python agent that can be kept", name), Mend: "use " + strings.Join(jobspec.KeepNames(), ", ")}
-	if best := config.Nearest(name, jobspec.KeepNames()); best != "" {
+	e := &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q is no behaviour of the Python agent that can be kept", name), Mend: "use " + strings.Join(possible, ", ")}
+	if best := config.Nearest(name, possible); best != "" {
 		e.Mend = "did you mean " + best + "?"
 	}
 	return e
 }
 
 // usableTenant refuses what the client of 1.4.1 refuses (client/client.py).
-func usableTenant(cfg config.Agent) error {
-	if cfg.CoreVersion == config.Core0 || cfg.TenantID == "" {
+func usableTenant(place, core, tenant string) error {
+	if core == config.Core0 || tenant == "" {
 		return nil
 	}
-	if _, err := uuid.Parse(cfg.TenantID); err != nil {
-		return &config.Error{Place: "--tenant-id, PREFECT__CLOUD__TENANT_ID", Problem: fmt.Sprintf("%q is not the id of a tenant", cfg.TenantID), Mend: "write the UUID that is shown in Prefect Cloud"}
+	if _, err := uuid.Parse(tenant); err != nil {
+		return &config.Error{Place: place, Problem: fmt.Sprintf("%q is not the id of a tenant", tenant), Mend: "write the UUID that is shown in Prefect Cloud"}
 	}
 	return nil
 }
@@ -63,8 +109,12 @@ func usableTenant(cfg config.Agent) error {
 func usableTemplate(path string) error {
 	name := path
 	if scheme, rest, ok := strings.Cut(path, "://"); ok {
-		if !slices.Contains([]string{"file", "local", "agent"}, scheme) {
+		scheme = strings.ToLower(scheme)
+		switch {
+		case slices.Contains([]string{"http", "https", "s3", "gs", "gcs"}, scheme):
 			return nil
+		case !slices.Contains([]string{"file", "local", "agent"}, scheme):
+			return &config.Error{Place: "--job-template", Problem: fmt.Sprintf("unsupported scheme %q", scheme), Mend: "use a path, file, agent, https, s3 or gs"}
 		}
 		name = rest
 	}

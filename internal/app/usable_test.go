@@ -41,12 +41,26 @@ func TestStartRefusesWhatCannotBeUsed(t *testing.T) {
 		env   string
 		want  []string
 	}{
-		"keep":         {flags: map[string][]string{"keep": {"storrage,cpu-limit"}}, want: []string{`--keep: "storrage"`, "did you mean storage?"}},
-		"keep, none":   {flags: map[string][]string{"keep": {"everything of it"}}, want: []string{"--keep", "use storage, "}},
-		"keep, fixed":  {flags: map[string][]string{"keep": {"name"}}, want: []string{`--keep: "name" cannot be kept`}},
-		"tenant":       {flags: map[string][]string{"tenant-id": {"ten"}}, want: []string{`--tenant-id, PREFECT__CLOUD__TENANT_ID: "ten"`}},
-		"template":     {flags: map[string][]string{"job-template": {"file://" + missing}}, want: []string{"--job-template", missing}},
-		"certificates": {env: "REQUESTS_CA_BUNDLE=" + missing, want: []string{"REQUESTS_CA_BUNDLE: ", missing}},
+		"keep":             {flags: map[string][]string{"keep": {"storrage,cpu-limit"}}, want: []string{`--keep: "storrage"`, "did you mean storage?"}},
+		"keep, none":       {flags: map[string][]string{"keep": {"everything of it"}}, want: []string{"--keep", "use storage, "}},
+		"keep, fixed":      {flags: map[string][]string{"keep": {"name"}}, want: []string{`--keep: "name" cannot be kept`}},
+		"tenant":           {flags: map[string][]string{"tenant-id": {"ten"}}, want: []string{`--tenant-id, PREFECT__CLOUD__TENANT_ID: "ten"`}},
+		"template":         {flags: map[string][]string{"job-template": {"file://" + missing}}, want: []string{"--job-template", missing}},
+		"template, scheme": {flags: map[string][]string{"job-template": {"foo://x"}}, want: []string{`--job-template: unsupported scheme "foo"`, "s3"}},
+		"namespace":        {flags: map[string][]string{"namespace": {"A_B"}}, want: []string{`--namespace, NAMESPACE: "A_B" is not a name`}},
+		"account":          {flags: map[string][]string{"service-account-name": {"B A"}}, want: []string{`--service-account-name, SERVICE_ACCOUNT_NAME: "B A"`}},
+		"pull secret":      {flags: map[string][]string{"image-pull-secrets": {"a, B A"}}, want: []string{`--image-pull-secrets, IMAGE_PULL_SECRETS: "B A"`}},
+		"pull policy":      {env: "IMAGE_PULL_POLICY=always", want: []string{`IMAGE_PULL_POLICY: "always"`, "use one of Always, "}},
+		"memory":           {env: "JOB_MEM_REQUEST=lots", want: []string{`JOB_MEM_REQUEST: "lots" is not a quantity`}},
+		"memory limit":     {env: "JOB_MEM_LIMIT=-1", want: []string{`JOB_MEM_LIMIT: "-1"`}},
+		"cpu":              {env: "JOB_CPU_REQUEST=1 m", want: []string{`JOB_CPU_REQUEST: "1 m"`}},
+		"cpu limit":        {env: "JOB_CPU_LIMIT=x", want: []string{`JOB_CPU_LIMIT: "x"`}},
+		"image":            {flags: map[string][]string{"default-job-image": {"Bad Image"}}, want: []string{`--default-job-image, PREFECT_KUBE_DEFAULT_JOB_IMAGE: "Bad Image"`}},
+		"variable":         {flags: map[string][]string{"env": {"Ä=hunter2"}}, want: []string{`--env, PREFECT__CLOUD__AGENT__ENV_VARS: "Ä"`}},
+		"label":            {flags: map[string][]string{"label": {"a", ""}}, want: []string{"--label: a label is empty"}},
+		"polls":            {flags: map[string][]string{"max-polls": {"-3"}}, want: []string{"--max-polls: -3 is no number", "-1"}},
+		"several":          {flags: map[string][]string{"namespace": {"A"}}, env: "JOB_CPU_LIMIT=x", want: []string{"--namespace", "\nJOB_CPU_LIMIT"}},
+		"certificates":     {env: "REQUESTS_CA_BUNDLE=" + missing, want: []string{"REQUESTS_CA_BUNDLE: ", missing}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,11 +71,40 @@ func TestStartRefusesWhatCannotBeUsed(t *testing.T) {
 				t.Fatalf("got %v, want a configuration error", err)
 			}
 			for _, want := range c.want {
-				if !strings.Contains(err.Error(), want) {
+				if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("got %q, want %q in it", err, want)
 				}
 			}
 		})
+	}
+}
+
+// What Kubernetes takes is not refused, nor what variables of old manifests hold: an
+// API that answers nonsense is waited for.
+func TestStartTakesWhatKubernetesTakes(t *testing.T) {
+	t.Parallel()
+	refuse := roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("away") })
+	for _, core := range []string{config.Core0, config.Core1} {
+		cfg := resolve(t, core, map[string][]string{"max-polls": {"-1"}, "env": {"A.B-c=x", "1="}, "namespace": {"0-a"}, "job-template": {"S3://bucket/key"}},
+			"PREFECT__CLOUD__AGENT__LABELS=['', 'é\tx']", "IMAGE_PULL_SECRETS=a.b", "JOB_MEM_REQUEST=1.5Gi", "JOB_CPU_LIMIT=0", "JOB_CPU_REQUEST=1e-1",
+			"PREFECT_KUBE_DEFAULT_JOB_IMAGE=registry:5000/a/b:c@sha256:00", "IMAGE_PULL_POLICY=Never", "SERVICE_ACCOUNT_NAME=")
+		ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if err := app.StartAgentOver(ctx, cfg, refuse, refuse, slog.New(slog.DiscardHandler)); err != nil {
+			t.Errorf("%s: got %v", core, err)
+		}
+		stop()
+	}
+}
+
+func TestResourceManagerRefusesWhatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.ResolveResourceManager(config.Sources{Env: []string{"PREFECT__BACKEND=server", "NAMESPACE=A_B"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = app.ResourceManagerOver(t.Context(), cfg, nil, nil, slog.New(slog.DiscardHandler))
+	if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), `--namespace, NAMESPACE: "A_B"`) {
+		t.Errorf("got %v, want a configuration error", err)
 	}
 }
 

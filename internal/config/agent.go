@@ -16,8 +16,6 @@ type agentDraft struct {
 	secrets string
 	// homeDir is where auth.toml lies.
 	homeDir string
-	// labelsByFlag is set when the labels come from the command line.
-	labelsByFlag bool
 	// caBundle is the path of Agent.CABundle.
 	caBundle string
 	// sources are what was read.
@@ -26,7 +24,7 @@ type agentDraft struct {
 
 // take is called once with everything that was read.
 func (d *agentDraft) take(s *stack) {
-	d.labelsByFlag = s.rank([]string{"cloud", "agent", "labels"}) == rankFlags
+	d.LabelsByFlag = s.rank([]string{"cloud", "agent", "labels"}) == rankFlags
 	d.Warnings = slices.Clone(s.warnings)
 	if d.caBundle != "" {
 		d.CABundle = File{Path: d.caBundle, Place: s.place(caBundleSetting().id())}
@@ -95,7 +93,7 @@ func (d *agentDraft) finish1(a *Agent) error {
 			a.ImagePullSecrets = append(a.ImagePullSecrets, name)
 		}
 	}
-	if d.labelsByFlag {
+	if a.LabelsByFlag {
 		// cli/agent.py of 1.4.1 makes a sorted set of them.
 		slices.Sort(a.Labels)
 		a.Labels = slices.Compact(a.Labels)

@@ -80,6 +80,8 @@ type Agent struct {
 	// Labels are those the agent takes runs for. Core1 sorts what flags give and
 	// drops repetitions, Core0 keeps it; both keep what a file or variable gives.
 	Labels []string
+	// LabelsByFlag is set when the labels come from the command line.
+	LabelsByFlag bool
 	// EnvVars are set in each Job, in this order. No name occurs twice.
 	EnvVars []Pair
 	// MaxPolls is the number of polls after which the agent stops; negative means no limit.

@@ -181,12 +181,15 @@ func TestLabels(t *testing.T) {
 	labels := func(labels ...string) func(*config.Agent) {
 		return func(a *config.Agent) { a.Labels = labels }
 	}
+	byFlag := func(given ...string) func(*config.Agent) {
+		return func(a *config.Agent) { a.Labels, a.LabelsByFlag = given, true }
+	}
 	flags := map[string][]string{"label": {"b", "a,b", "b"}}
 	checkAgents(t, map[string]agentCase{
 		"list in file":  {files: map[string]string{".prefect/config.toml": "[cloud.agent]\nlabels = ['b', 'a', 1]\n"}, want: labels("b", "a", "1")},
 		"text in file":  {files: map[string]string{".prefect/config.toml": "[cloud.agent]\nlabels = \"['b', 'a']\"\n"}, want: labels("b", "a")},
-		"flags, 0.11.0": {core: config.Core0, env: []string{"PREFECT__CLOUD__AGENT__LABELS=x"}, flags: flags, want: labels("b", "a,b", "b")},
-		"flags, 1.4.1":  {core: config.Core1, env: []string{"PREFECT__CLOUD__AGENT__LABELS=x"}, flags: flags, want: labels("a,b", "b")},
+		"flags, 0.11.0": {core: config.Core0, env: []string{"PREFECT__CLOUD__AGENT__LABELS=x"}, flags: flags, want: byFlag("b", "a,b", "b")},
+		"flags, 1.4.1":  {core: config.Core1, env: []string{"PREFECT__CLOUD__AGENT__LABELS=x"}, flags: flags, want: byFlag("a,b", "b")},
 	})
 }
 

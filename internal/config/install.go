@@ -53,15 +53,13 @@ type Install struct {
 	Image string
 	// CredentialSecret is NAME/KEY of the Secret with the credential; empty means our own.
 	CredentialSecret string
-	// Keep names behaviours of the reference that are kept.
+	// Keep names behaviours of the reference that are kept, in the objects and in Jobs.
 	Keep []string
 }
 
 // installDraft is an Install while it is filled.
 type installDraft struct {
 	Install
-	// keep is the list before it is split.
-	keep string
 	// apiGiven is set when Endpoint is what the command line says.
 	apiGiven bool
 }
@@ -85,11 +83,7 @@ func ResolveInstall(core string, src Sources) (Install, error) {
 	if draft.apiGiven {
 		i.API = i.Endpoint
 	}
-	for name := range strings.SplitSeq(draft.keep, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			i.Keep = append(i.Keep, name)
-		}
-	}
+	i.Keep = splitNames(i.Keep)
 	if core == Core1 {
 		// cli/agent.py of 1.4.1 makes a sorted set of them.
 		slices.Sort(i.Labels)
@@ -104,7 +98,15 @@ func (i Install) Validate() error {
 		placed("--backend, PREFECT__BACKEND", "use cloud or server", Agent{Backend: i.Backend}.validateBackend()),
 		placed("--api", "write one such as http://apollo.prefect:4200, as the cluster sees it", validateAPI(i.Endpoint, i.Backend)),
 		placed("--credential-secret", "write NAME/KEY", validateSecretKey(i.CredentialSecret)),
+		i.validateKeep(),
 	)
+}
+
+func (i Install) validateKeep() error {
+	if i.Reference == "" || len(i.Keep) == 0 {
+		return nil
+	}
+	return &Error{Place: "--keep", Problem: "--reference prints the objects of the Python agent, which keeps everything", Mend: "leave one of them out"}
 }
 
 // placed says about an error of another command where the setting stands in this one.
@@ -233,8 +235,8 @@ func installOurs() []field[installDraft] {
 			func(d *installDraft) any { return &d.CredentialSecret },
 		},
 		{
-			given(Text, "Behaviours of the Python agent to keep, separated by commas.", Flag{Name: "keep"}),
-			func(d *installDraft) any { return &d.keep },
+			given(List, "Behaviours of the Python agent to keep, in these objects and in Jobs, by name, separated by commas.", Flag{Name: "keep", Repeated: true}),
+			func(d *installDraft) any { return &d.Keep },
 		},
 	}
 }

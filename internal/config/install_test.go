@@ -62,13 +62,13 @@ func TestInstallFlags(t *testing.T) {
 		"api": {"http://x:1"}, "namespace": {"flows"}, "image-pull-secrets": {"regcred"}, "rbac": {"true"}, "latest": {"true"},
 		"mem-request": {"1"}, "mem-limit": {"2"}, "cpu-request": {"3"}, "cpu-limit": {"4"}, "label": {"b", "a,c", "b"}, "env": {"Z=1=2", "A=", "Z=3"},
 		"backend": {"server"}, "image-pull-policy": {"Never"}, "service-account-name": {"sa"}, "agent-config-id": {"AC"},
-		"reference": {"1.2.4"}, "image": {"x/y:1"}, "credential-secret": {"s/k"}, "keep": {"limits, rules,"},
+		"image": {"x/y:1"}, "credential-secret": {"s/k"}, "keep": {"limits, rules,", "storage,limits"},
 	}
 	want := config.Install{
 		Backend: "server", API: "http://x:1", Endpoint: "http://x:1", Namespace: "flows", ImagePullSecrets: "regcred", RBAC: true, Latest: true,
 		MemRequest: "1", MemLimit: "2", CPURequest: "3", CPULimit: "4", EnvVars: []config.Pair{{Name: "Z", Value: "3"}, {Name: "A"}},
 		ImagePullPolicy: "Never", ServiceAccountName: "sa", AgentConfigID: "AC",
-		Reference: "1.2.4", Image: "x/y:1", CredentialSecret: "s/k", Keep: []string{"limits", "rules"},
+		Image: "x/y:1", CredentialSecret: "s/k", Keep: []string{"limits", "rules", "storage"},
 	}
 	want.LogLevel = "INFO"
 	with := func(more map[string][]string) config.Sources {
@@ -98,6 +98,12 @@ func TestInstallRefuses(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "--"+flag) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("--%s %s: got %v", flag, value, err)
 		}
+	}
+	if got, err := config.ResolveInstall(config.Core1, config.Sources{Flags: map[string][]string{"reference": {"1.2.4"}}}); err != nil || got.Reference != "1.2.4" {
+		t.Errorf("got %q, %v", got.Reference, err)
+	}
+	if _, err := config.ResolveInstall(config.Core1, config.Sources{Flags: map[string][]string{"reference": {"1.2.4"}, "keep": {"no"}}}); err == nil || !strings.HasPrefix(err.Error(), "--keep: --reference ") {
+		t.Errorf("--keep beside --reference: got %v", err)
 	}
 	for _, text := range []string{"/", "a/", "/b", "a/b/c", "A/b", "a b/c", "-a/b"} {
 		if _, _, ok := config.SplitSecret(text); ok {

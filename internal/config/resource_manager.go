@@ -52,7 +52,7 @@ func ResolveResourceManager(src Sources) (ResourceManager, error) {
 		return ResourceManager{}, err
 	}
 	m := draft.finish()
-	return m, m.Validate()
+	return m, errors.Join(draft.checkOne(), m.Validate())
 }
 
 // ResourceManagerSettings lists the settings of the resource manager.
@@ -67,6 +67,8 @@ type managerDraft struct {
 	interval string
 	// backendGiven is set when the backend is not the built-in default.
 	backendGiven bool
+	// bothGiven is set when the command line has a key and a token.
+	bothGiven bool
 }
 
 const (
@@ -77,6 +79,7 @@ const (
 func (d *managerDraft) take(s *stack) {
 	d.agentDraft.take(s)
 	d.backendGiven = s.rank([]string{"backend"}) > rankDefault
+	d.bothGiven = s.rank(strings.Split("cloud.api_key", ".")) == rankFlags && s.rank(strings.Split("cloud.agent.auth_token", ".")) == rankFlags
 	if strings.TrimSpace(d.interval) != defaultLoopInterval {
 		d.Warnings = append(d.Warnings, s.place(strings.Split(loopInterval, "."))+" has no effect: endings are seen as they happen")
 	}
@@ -102,6 +105,14 @@ func (d *managerDraft) finish() ResourceManager {
 		m.Credential = d.otherToken
 	}
 	return m
+}
+
+// checkOne lets variables give both, as the manifest of 1.4.1 does.
+func (d *managerDraft) checkOne() error {
+	if !d.bothGiven {
+		return nil
+	}
+	return &Error{Place: "--key, --token", Problem: "both are given", Mend: "give the API key of 1.x or the token of 0.11"}
 }
 
 func isCloud(api string) bool {
@@ -175,6 +186,7 @@ func managerField(f field[agentDraft]) field[managerDraft] {
 	}
 	switch {
 	case f.Key == "cloud.api_key":
+		m.Help = "Prefect Cloud API key. What \"prefect auth login\" stored is not read."
 		m.at = func(d *managerDraft) any { return &d.apiKey }
 	case f.at != nil:
 		m.at = func(d *managerDraft) any { return f.at(&d.agentDraft) }

@@ -94,6 +94,19 @@ func TestResourceManagerRefuses(t *testing.T) {
 	}
 }
 
+func TestResourceManagerWantsOneCredential(t *testing.T) {
+	t.Parallel()
+	_, err := config.ResolveResourceManager(config.Sources{Flags: map[string][]string{"key": {"hunter2"}, "token": {"hunter2"}}})
+	if err == nil || !strings.HasPrefix(err.Error(), "--key, --token: ") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v, want an error that names both", err)
+	}
+	for _, s := range config.ResourceManagerSettings() {
+		if strings.Contains(s.Help, "the default is what") {
+			t.Errorf("%v promises a stored key, and nothing reads it", s.Flags)
+		}
+	}
+}
+
 func TestResourceManagerTableIsSound(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

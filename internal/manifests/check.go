@@ -189,14 +189,8 @@ func (o Options) validateImage() error {
 }
 
 func (o Options) validateKeep() error {
-	var possible []string
-	for _, c := range Changes() {
-		if !c.Required {
-			possible = append(possible, c.Name)
-		}
-	}
 	for _, name := range o.Keep {
-		if err := oneOf("keep", name, possible...); err != nil {
+		if err := oneOf("keep", name, KeepNames()...); err != nil {
 			return err
 		}
 	}

@@ -84,6 +84,9 @@ type Options struct {
 	CredentialFrom SecretKey
 	// Keep names Changes that are not made.
 	Keep []string
+	// JobKeep names behaviours that our agent is told to keep in its Jobs. They are
+	// printed as they are.
+	JobKeep []string
 }
 
 // DefaultSecret is where the credential is unless something else is said.
@@ -121,10 +124,12 @@ const (
 	envCPURequest      = "JOB_CPU_REQUEST"
 	envCPULimit        = "JOB_CPU_LIMIT"
 	envCredentialOfJob = "PREFECT_KUBE_CREDENTIAL_SECRET" //nolint:gosec // the name of a Secret
+	envKeep            = "PREFECT_KUBE_KEEP"
 	loopInterval       = "60"
 )
 
-func (o Options) namespace() string { return cmp.Or(o.Namespace, "default") }
+// NamespaceOrDefault is where the objects go.
+func (o Options) NamespaceOrDefault() string { return cmp.Or(o.Namespace, "default") }
 
 // vars are EnvVars as a Python dict holds them.
 func (o Options) vars() []EnvVar {

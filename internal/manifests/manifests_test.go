@@ -143,19 +143,19 @@ func TestDefects(t *testing.T) {
 	o := goldenOptions(t, manifests.Version0110, "combo-readme-example")
 	o.API, o.EnvVars = "", []manifests.EnvVar{{Name: "A__b", Value: "true"}, {Name: "D", Value: "$(HOME) $$"}}
 	for name, c := range map[string]struct{ with, without string }{
-		"D-04":               {`value: '{"A__b": "true", "D": "$$(HOME) $$$$"}'`, "ENV_VARS__"},
-		"D-09 api":           {"value: http://configured:4200", "api.prefect.io"},
-		"D-36 credential":    {"secretKeyRef:", "value: TKN"},
-		"D-38":               {"rbac.authorization.k8s.io/v1\n", "v1beta1"},
-		"D-39 account":       {"serviceAccountName: prefect-agent", "  name: default"},
-		"D-40 rules":         {"- pods/log", "- '*'"},
-		"D-41 limits":        {"memory: 256Mi", "cpu: 100m"},
-		"D-13":               {"terminationGracePeriodSeconds: 90", "never there"},
-		"D-14":               {"path: /readyz", "/api/health"},
-		"D-37":               {"name: PREFECT__BACKEND", "never there"},
-		"- agent-security":   {"runAsNonRoot: true", "never there"},
-		"- image, no shell":  {"image: prefect-kube/prefect-kube:1.2.3", "/bin/bash"},
-		"- resource manager": {"- resource-manager\n", "python"},
+		"D-04":                  {`value: '{"A__b": "true", "D": "$$(HOME) $$$$"}'`, "ENV_VARS__"},
+		"D-09 api":              {"value: http://configured:4200", "api.prefect.io"},
+		"D-36 agent-credential": {"secretKeyRef:", "value: TKN"},
+		"D-38":                  {"rbac.authorization.k8s.io/v1\n", "v1beta1"},
+		"D-39 account":          {"serviceAccountName: prefect-agent", "  name: default"},
+		"D-40 rules":            {"- pods/log", "- '*'"},
+		"D-41 limits":           {"memory: 256Mi", "cpu: 100m"},
+		"D-13":                  {"terminationGracePeriodSeconds: 90", "never there"},
+		"D-14":                  {"path: /readyz", "/api/health"},
+		"D-37":                  {"name: PREFECT__BACKEND", "never there"},
+		"- agent-security":      {"runAsNonRoot: true", "never there"},
+		"- image, no shell":     {"image: prefect-kube/prefect-kube:1.2.3", "/bin/bash"},
+		"- resource manager":    {"- resource-manager\n", "python"},
 	} {
 		text := ours(t, o)
 		if !strings.Contains(text, c.with) || strings.Contains(text, c.without) {

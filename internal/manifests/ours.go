@@ -24,7 +24,7 @@ type Change struct {
 // The changes that can be kept back.
 const (
 	keepAPI        = "api"
-	keepCredential = "credential"
+	keepCredential = "agent-credential" //nolint:gosec // a name, no credential
 	keepNamespace  = "namespace"
 	keepAccount    = "account"
 	keepRules      = "rules"
@@ -67,6 +67,17 @@ func Ours(o Options) ([]Tree, error) {
 	return append(docs, o.ourDeployment()), nil
 }
 
+// KeepNames are what Options.Keep takes.
+func KeepNames() []string {
+	var names []string
+	for _, c := range Changes() {
+		if !c.Required {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 func (o Options) keeps(name string) bool { return slices.Contains(o.Keep, name) }
 
 // Credentials says where the agent's credential is expected, and whether it is
@@ -85,7 +96,7 @@ func (o Options) secret() Tree {
 		"apiVersion": "v1",
 		"kind":       "Secret",
 		"type":       "Opaque",
-		"metadata":   Tree{"name": from.Secret, "namespace": o.namespace(), "labels": Tree{"app": agentName}},
+		"metadata":   Tree{"name": from.Secret, "namespace": o.NamespaceOrDefault(), "labels": Tree{"app": agentName}},
 		"stringData": Tree{from.Key: o.Credential},
 	}
 }
@@ -103,16 +114,16 @@ func (o Options) permissions() []Tree {
 		docs = append(docs, Tree{
 			"apiVersion": "v1",
 			"kind":       "ServiceAccount",
-			"metadata":   Tree{"name": agentName, "namespace": o.namespace()},
+			"metadata":   Tree{"name": agentName, "namespace": o.NamespaceOrDefault()},
 		})
 	}
-	granted := rules(o.namespace())
+	granted := rules(o.NamespaceOrDefault())
 	if o.keeps(keepRules) {
 		granted = o.referenceRules()
 	}
 	return append(docs,
-		rbacDocument("v1", "Role", o.namespace(), Tree{"rules": granted}),
-		roleBinding("v1", o.namespace(), Tree{"kind": "ServiceAccount", "name": o.account(), "namespace": o.namespace()}),
+		rbacDocument("v1", "Role", o.NamespaceOrDefault(), Tree{"rules": granted}),
+		roleBinding("v1", o.NamespaceOrDefault(), Tree{"kind": "ServiceAccount", "name": o.account(), "namespace": o.NamespaceOrDefault()}),
 	)
 }
 
@@ -139,7 +150,7 @@ func (o Options) ourDeployment() Tree {
 	}
 	d := deployment(pod)
 	if !o.keeps(keepNamespace) {
-		d["metadata"].(Tree)["namespace"] = o.namespace() //nolint:forcetypeassert // made above
+		d["metadata"].(Tree)["namespace"] = o.NamespaceOrDefault() //nolint:forcetypeassert // made above
 	}
 	return d
 }
@@ -207,7 +218,7 @@ func probe(path string, period int) Tree {
 }
 
 func (o Options) ourManager() Tree {
-	env := append(o.connection(), literalVariable(envLoopInterval, loopInterval), literalVariable(envNamespace, o.namespace()))
+	env := append(o.connection(), literalVariable(envLoopInterval, loopInterval), literalVariable(envNamespace, o.NamespaceOrDefault()))
 	return o.ourContainer("resource-manager", []string{"resource-manager"}, env)
 }
 
@@ -247,6 +258,7 @@ func (o Options) ourEnv() []any {
 		{envMemLimit, o.MemLimit},
 		{envCPURequest, o.CPURequest},
 		{envCPULimit, o.CPULimit},
+		{envKeep, strings.Join(o.JobKeep, ",")},
 	}
 	if len(o.Labels) > 0 {
 		optional = append(optional, EnvVar{envLabels, jsonList(o.Labels)})
@@ -257,7 +269,7 @@ func (o Options) ourEnv() []any {
 	if expected {
 		optional = append(optional, EnvVar{envCredentialOfJob, from.Secret + "/" + from.Key})
 	}
-	env = append(env, literalVariable(envNamespace, o.namespace()), literalVariable(envAgentAddress, agentAddress))
+	env = append(env, literalVariable(envNamespace, o.NamespaceOrDefault()), literalVariable(envAgentAddress, agentAddress))
 	for _, v := range optional {
 		if v.Value != "" {
 			env = append(env, literalVariable(v.Name, v.Value))

@@ -35,8 +35,8 @@ func Reference(o Options) ([]Tree, error) {
 		binding = "v1beta1"
 	}
 	return append(docs,
-		rbacDocument("v1", "Role", o.namespace(), Tree{"rules": o.referenceRules()}),
-		roleBinding(binding, o.namespace(), Tree{"kind": "ServiceAccount", "name": "default"}),
+		rbacDocument("v1", "Role", o.NamespaceOrDefault(), Tree{"rules": o.referenceRules()}),
+		roleBinding(binding, o.NamespaceOrDefault(), Tree{"kind": "ServiceAccount", "name": "default"}),
 	), nil
 }
 
@@ -98,7 +98,7 @@ func (o Options) referenceManager() Tree {
 			variable(envAuthToken, o.Credential),
 			variable(envAPI, cmp.Or(o.API, cloudAPI)),
 			variable(envLoopInterval, loopInterval),
-			variable(envNamespace, o.namespace()),
+			variable(envNamespace, o.NamespaceOrDefault()),
 		})
 }
 
@@ -106,7 +106,7 @@ func (o Options) referenceEnv() []any {
 	env := []any{
 		variable(envAuthToken, o.Credential),
 		variable(envAPI, cmp.Or(o.API, cloudAPI)),
-		variable(envNamespace, o.namespace()),
+		variable(envNamespace, o.NamespaceOrDefault()),
 		variable(envPullSecrets, o.ImagePullSecrets),
 		variable(envLabels, pythonList(o.Labels)),
 		variable(envMemRequest, o.MemRequest),
