@@ -17,6 +17,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 // usable checks what package config cannot: names that other packages know, and
@@ -104,28 +105,18 @@ func usableTenant(place, core, tenant string) error {
 	return nil
 }
 
-// usableTemplate looks for a template on this machine; one elsewhere may come back
+// usableTemplate reads a template of this machine; one elsewhere may come back
 // before the first run needs it.
 func usableTemplate(path string) error {
-	name := path
-	if scheme, rest, ok := strings.Cut(path, "://"); ok {
-		scheme = strings.ToLower(scheme)
-		switch {
-		case slices.Contains([]string{"http", "https", "s3", "gs", "gcs"}, scheme):
-			return nil
-		case !slices.Contains([]string{"file", "local", "agent"}, scheme):
-			return &config.Error{Place: "--job-template", Problem: fmt.Sprintf("unsupported scheme %q", scheme), Mend: "use a path, file, agent, https, s3 or gs"}
-		}
-		name = rest
-	}
-	if name == "" {
+	if path == "" || template.Remote(path) {
 		return nil
 	}
-	file, err := os.Open(name) //nolint:gosec // the operator names the file on purpose
-	if err != nil {
+	loader := template.New(template.Options{})
+	defer loader.Close()
+	if _, err := loader.Text(path); err != nil {
 		return &config.Error{Place: "--job-template", Problem: err.Error()}
 	}
-	return file.Close()
+	return nil
 }
 
 // network sends requests to the Prefect API: through the proxies that HTTPS_PROXY,

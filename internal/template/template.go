@@ -8,6 +8,7 @@ package template
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -101,6 +102,11 @@ func (l *Loader) read(ctx context.Context, path string) ([]byte, error) {
 	default:
 		return nil, &Error{Problem: "unsupported scheme " + where.scheme + ":", Mend: "use a path, file, agent, https, s3 or gs"}
 	}
+}
+
+// Remote reports whether a path leads to another machine, whose answer may change.
+func Remote(path string) bool {
+	return slices.Contains([]string{"http", "https", "s3", "gs", "gcs"}, parse(path).scheme)
 }
 
 // location is a path taken apart as Python's urlsplit does.
