@@ -53,7 +53,6 @@ type scenario struct {
 // TestConformanceTranscripts replays every transcript of real Prefect clients.
 // CONFORMANCE_DIR names another folder of the same layout.
 func TestConformanceTranscripts(t *testing.T) {
-	t.Parallel()
 	root := os.Getenv("CONFORMANCE_DIR")
 	if root == "" {
 		root = filepath.Join("..", "..", "conformance")
