@@ -60,7 +60,7 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
-	if err := usable(cfg); err != nil {
+	if err := usable(ctx, cfg); err != nil {
 		return err
 	}
 	cluster, err := connectCluster(ctx, cfg, out.cluster, log)

@@ -43,7 +43,7 @@ func render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
-	if err := usable(cfg.Agent); err != nil {
+	if err := usable(ctx, cfg.Agent); err != nil {
 		return err
 	}
 	run, tenant, err := findRun(ctx, cfg, source, in, o, log)

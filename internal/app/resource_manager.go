@@ -37,7 +37,7 @@ func resourceManager(ctx context.Context, m config.ResourceManager, out outside,
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
 	cfg := managerAsAgent(m)
-	if err := usable(cfg); err != nil {
+	if err := usable(ctx, cfg); err != nil {
 		return err
 	}
 	cluster, err := connectCluster(ctx, cfg, out.cluster, log)

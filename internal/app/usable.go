@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -22,10 +23,10 @@ import (
 
 // usable checks what package config cannot: names that other packages know, and
 // files that must be there. What it returns is one *config.Error or several joined.
-func usable(cfg config.Agent) error {
+func usable(ctx context.Context, cfg config.Agent) error {
 	return errors.Join(
 		usableKeep(cfg.Keep), usableTenant("--tenant-id, PREFECT__CLOUD__TENANT_ID", cfg.CoreVersion, cfg.TenantID),
-		usableTemplate(cfg.JobTemplate), usablePolls(cfg.MaxPolls), usableLabels(cfg), usableInCluster(cfg),
+		usableTemplate(ctx, cfg.JobTemplate), usablePolls(cfg.MaxPolls), usableLabels(cfg), usableInCluster(cfg),
 	)
 }
 
@@ -107,13 +108,13 @@ func usableTenant(place, core, tenant string) error {
 
 // usableTemplate reads a template of this machine; one elsewhere may come back
 // before the first run needs it.
-func usableTemplate(path string) error {
+func usableTemplate(ctx context.Context, path string) error {
 	if path == "" || template.Remote(path) {
 		return nil
 	}
 	loader := template.New(template.Options{})
 	defer loader.Close()
-	if _, err := loader.Text(path); err != nil {
+	if _, err := loader.Read(ctx, path); err != nil {
 		return &config.Error{Place: "--job-template", Problem: err.Error()}
 	}
 	return nil
