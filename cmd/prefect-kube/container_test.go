@@ -50,11 +50,11 @@ func TestContainerCommands(t *testing.T) {
 			append(slices.Clone(start), "--name", "default"),
 			[]string{"NAMESPACE=other", "LABELS=['lab']", "EMPTY="},
 		},
-		"home": {[]string{"sh", "-c", "prefect agent kubernetes start --job-template ~/t.yaml"}, append(slices.Clone(start), "--job-template", "/root/t.yaml"), nil},
+		"home": {[]string{"sh", "-c", "prefect agent kubernetes start --job-template ~/t.yaml"}, append(slices.Clone(start), "--job-template", "/home/agent/t.yaml"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := []string{"NS=lab", "TWO=x  y", "NAMESPACE=default", "HOME=/root"}
+			env := []string{"NS=lab", "TWO=x  y", "NAMESPACE=default", "HOME=/home/agent"}
 			got, variables, err := translate(test.args, env)
 			if err != nil {
 				t.Fatal(err)

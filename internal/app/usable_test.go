@@ -195,13 +195,13 @@ func TestProxiesOfTheEnvironment(t *testing.T) {
 		return
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v")
-	cmd.Env = append(os.Environ(), "TEST_PROXIES=1", "HTTPS_PROXY=http://secure.proxy:3128", "HTTP_PROXY=http://plain.proxy:3128", "NO_PROXY=direct.example,.inside.example", "https_proxy=", "http_proxy=", "no_proxy=")
+	cmd.Env = append(os.Environ(), "TEST_PROXIES=1", "HTTPS_PROXY=http://secure.example:8443", "HTTP_PROXY=http://plain.example:8080", "NO_PROXY=direct.example,.inside.example", "https_proxy=", "http_proxy=", "no_proxy=")
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	for url, proxy := range map[string]string{
-		"https://api.example/graphql": "http://secure.proxy:3128", "http://api.example": "http://plain.proxy:3128",
+		"https://api.example/graphql": "http://secure.example:8443", "http://api.example": "http://plain.example:8080",
 		"https://direct.example": "<nil>", "https://a.inside.example": "<nil>",
 	} {
 		if want := "proxy of " + url + " is " + proxy + " <nil>"; !strings.Contains(string(output), want) {

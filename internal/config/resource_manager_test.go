@@ -31,7 +31,7 @@ func TestResolveResourceManager(t *testing.T) {
 		},
 		"cloud without a token":          {nil, want{config.Core0, config.Cloud, "https://api.prefect.io", "", "default", true}},
 		"cloud with the other token":     {[]string{"PREFECT__CLOUD__AUTH_TOKEN=T"}, want{config.Core0, config.Cloud, "https://api.prefect.io", "T", "default", false}},
-		"cloud behind a proxy":           {[]string{"PREFECT__BACKEND=cloud", "PREFECT__CLOUD__API=http://proxy"}, want{config.Core0, config.Cloud, "http://proxy", "", "default", true}},
+		"cloud behind a proxy":           {[]string{"PREFECT__BACKEND=cloud", "PREFECT__CLOUD__API=http://gateway.example"}, want{config.Core0, config.Cloud, "http://gateway.example", "", "default", true}},
 		"an address that looks like it":  {[]string{"PREFECT__CLOUD__API=http://notprefect.io"}, want{config.Core0, config.Server, "http://notprefect.io", "", "default", false}},
 		"an API key, and one as a token": {[]string{"PREFECT__CLOUD__API_KEY=K", "PREFECT__CLOUD__AGENT__AUTH_TOKEN=T"}, want{config.Core1, config.Cloud, "https://api.prefect.io", "K", "default", false}},
 		"server":                         {[]string{"PREFECT__BACKEND=server"}, want{config.Core0, config.Server, "http://localhost:4200", "", "default", false}},
