@@ -31,19 +31,24 @@ func (e *TakenError) Error() string {
 // JobSpec is the Job that a flow run, in JSON as the API answers it, would be
 // started as. No connection is opened.
 func JobSpec(ctx context.Context, cfg config.Render, flowRun json.RawMessage, log *slog.Logger) (map[string]any, error) {
-	run, err := parseRunFile(flowRun)
-	if err != nil {
-		return nil, fmt.Errorf("flow run: %w", err)
-	}
-	settings, err := jobSettings(cfg.Agent)
-	if err != nil {
-		return nil, err
-	}
-	tree, _, err := makeJob(ctx, cfg, run, settings, log)
+	tree, _, err := jobOf(ctx, cfg, flowRun, log)
 	if err != nil {
 		return nil, err
 	}
 	return plain(tree)
+}
+
+// jobOf makes the Job of a flow run in JSON.
+func jobOf(ctx context.Context, cfg config.Render, flowRun json.RawMessage, log *slog.Logger) (any, *batchv1.Job, error) {
+	run, err := parseRunFile(flowRun)
+	if err != nil {
+		return nil, nil, fmt.Errorf("flow run: %w", err)
+	}
+	settings, err := jobSettings(cfg.Agent)
+	if err != nil {
+		return nil, nil, err
+	}
+	return makeJob(ctx, cfg, run, settings, log)
 }
 
 // DeployFlow creates the Job of a flow run and returns "Job" and its name, as
@@ -55,15 +60,7 @@ func DeployFlow(ctx context.Context, cfg config.Agent, flowRun json.RawMessage, 
 }
 
 func deployFlow(ctx context.Context, cfg config.Agent, flowRun json.RawMessage, o outside, log *slog.Logger) (string, error) {
-	run, err := parseRunFile(flowRun)
-	if err != nil {
-		return "", fmt.Errorf("flow run: %w", err)
-	}
-	settings, err := jobSettings(cfg)
-	if err != nil {
-		return "", err
-	}
-	_, job, err := makeJob(ctx, config.Render{Agent: cfg}, run, settings, log)
+	_, job, err := jobOf(ctx, config.Render{Agent: cfg}, flowRun, log)
 	if err != nil {
 		return "", err
 	}

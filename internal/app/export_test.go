@@ -54,3 +54,8 @@ func Rival(ctx context.Context, since time.Time, log *slog.Logger) func(*batchv1
 
 // Network sends requests to the Prefect API.
 func Network(cfg config.Agent) (*http.Transport, error) { return network(cfg) }
+
+// DeployFlowOver is DeployFlow on another cluster.
+func DeployFlowOver(ctx context.Context, cfg config.Agent, flowRun []byte, cluster http.RoundTripper) (string, error) {
+	return deployFlow(ctx, cfg, flowRun, outside{cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster}, Source: "test"}}, slog.New(slog.DiscardHandler))
+}

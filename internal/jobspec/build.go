@@ -2,9 +2,11 @@ package jobspec
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/python"
 )
 
 // fromRunConfig is generate_job_spec_from_run_config of Prefect 1.4.1 and 1.2.4
@@ -219,7 +221,7 @@ func (b *builder) runConfigVariables(c runConfig, image any) *envList {
 		list.set(e.name, e.value)
 	}
 	if !s.SendLogs || !list.has(envSendLogs) || b.reference() == Reference124 {
-		list.set(envSendLogs, pythonBool(s.SendLogs))
+		list.set(envSendLogs, strconv.FormatBool(s.SendLogs))
 	}
 	b.setFixed(list, image)
 	return list
@@ -233,7 +235,7 @@ func (b *builder) setFixed(list *envList, image any) {
 	}
 	for _, e := range []entry{
 		{envBackend, s.Backend},
-		{envAgentLabels, pythonList(s.Labels)},
+		{envAgentLabels, python.List(s.Labels)},
 		{envAPI, s.API},
 		{envAPIKey, s.Credential},
 		{envTenantID, tenant},
@@ -242,7 +244,7 @@ func (b *builder) setFixed(list *envList, image any) {
 		{envFlowID, b.run.FlowID},
 		{envImage, image},
 		{envFlowRunner, classFlowRunner},
-		{envLogToCloud, pythonBool(s.SendLogs)},
+		{envLogToCloud, strconv.FormatBool(s.SendLogs)},
 		{envAuthToken, s.Credential},
 	} {
 		list.set(e.name, e.value)

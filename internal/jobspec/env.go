@@ -1,11 +1,5 @@
 package jobspec
 
-import (
-	"fmt"
-	"strings"
-	"unicode"
-)
-
 // The environment variables that flow runs read.
 const (
 	envAPI           = "PREFECT__CLOUD__API"
@@ -66,58 +60,4 @@ func envTree(entries []entry, extra int) []any {
 		out[i] = Tree{"name": e.name, "value": e.value}
 	}
 	return out
-}
-
-// pythonList is str() of a Python list of strings, the form in which agents pass
-// their labels on: ['a', "it's"].
-func pythonList(items []string) string {
-	quoted := make([]string, len(items))
-	for i, item := range items {
-		quoted[i] = pythonQuote(item)
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
-}
-
-func pythonQuote(text string) string {
-	quote := '\''
-	if strings.ContainsRune(text, '\'') && !strings.ContainsRune(text, '"') {
-		quote = '"'
-	}
-	var b strings.Builder
-	b.WriteRune(quote)
-	for _, r := range text {
-		writePythonRune(&b, r, quote)
-	}
-	b.WriteRune(quote)
-	return b.String()
-}
-
-func writePythonRune(b *strings.Builder, r, quote rune) {
-	switch {
-	case r == quote || r == '\\':
-		b.WriteRune('\\')
-		b.WriteRune(r)
-	case r == '\n':
-		b.WriteString(`\n`)
-	case r == '\r':
-		b.WriteString(`\r`)
-	case r == '\t':
-		b.WriteString(`\t`)
-	case unicode.IsPrint(r):
-		b.WriteRune(r)
-	case r < 0x100:
-		fmt.Fprintf(b, `\x%02x`, r)
-	case r < 0x10000:
-		fmt.Fprintf(b, `\u%04x`, r)
-	default:
-		fmt.Fprintf(b, `\U%08x`, r)
-	}
-}
-
-// pythonBool is str(value).lower() of a Python bool.
-func pythonBool(value bool) string {
-	if value {
-		return "true"
-	}
-	return "false"
 }

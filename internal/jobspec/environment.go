@@ -3,7 +3,10 @@ package jobspec
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/python"
 )
 
 // fromEnvironment is deploy_flow and replace_job_spec_yaml of Prefect 0.11.0
@@ -107,8 +110,8 @@ func (b *builder) environmentVariables() []any {
 		{envFlowRunID, string(b.run.ID)},
 		{envFlowID, b.run.FlowID},
 		{envNamespace, s.NamespaceVariable},
-		{envAgentLabels, pythonList(s.Labels)},
-		{envLogToCloud, pythonBool(s.SendLogs)},
+		{envAgentLabels, python.List(s.Labels)},
+		{envLogToCloud, strconv.FormatBool(s.SendLogs)},
 		{envLocalSecrets, "false"},
 		{envLogLevel, logLevelOfPython},
 		{envFlowRunner, classFlowRunner},

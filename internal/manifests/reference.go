@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/python"
 )
 
 // Reference makes exactly the objects that the Python agent of Options.Version
@@ -108,7 +110,7 @@ func (o Options) referenceEnv() []any {
 		variable(envAPI, cmp.Or(o.API, cloudAPI)),
 		variable(envNamespace, o.NamespaceOrDefault()),
 		variable(envPullSecrets, o.ImagePullSecrets),
-		variable(envLabels, pythonList(o.Labels)),
+		variable(envLabels, python.List(o.Labels)),
 		variable(envMemRequest, o.MemRequest),
 		variable(envMemLimit, o.MemLimit),
 		variable(envCPURequest, o.CPURequest),
