@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -243,7 +244,13 @@ func TestPlace(t *testing.T) {
 			refuse(t, w, apierrors.NewForbidden(corev1.Resource("namespaces"), name, errors.New("no")))
 		}
 	}
-	c, _ := connect(t, handle)
+	hs := httptest.NewServer(&server{handle: handle})
+	t.Cleanup(hs.Close)
+	var log bytes.Buffer
+	c, err := kube.NewClient(&kube.Config{REST: &rest.Config{Host: hs.URL}, Source: "test"}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	place := func(namespace string) string {
 		t.Helper()
 		p, err := c.Place(t.Context(), namespace)
@@ -263,7 +270,10 @@ func TestPlace(t *testing.T) {
 	if a == b || a != place("secret") || !strings.HasPrefix(a, "name-") {
 		t.Errorf("got %q and %q, want two stable hashes", a, b)
 	}
-	_, err := c.Place(t.Context(), "none")
+	if told := strings.Count(log.String(), "own namespace not readable"); told != 2 {
+		t.Errorf("told %d times that two namespaces cannot be read", told)
+	}
+	_, err = c.Place(t.Context(), "none")
 	if e, ok := errors.AsType[*kube.NamespaceError](err); !ok || e.Namespace != "none" {
 		t.Errorf("got %v, want a NamespaceError", err)
 	}
