@@ -20,10 +20,15 @@ type Standing struct {
 	// Scheduled is the version of the Scheduled row that the current attempt
 	// rests on, 0 if the history holds none.
 	Scheduled int
-	// Holder is the claim that counts for the current attempt, nil if there is none.
+	// Holder is the claim that counts for the current attempt, nil if there is none,
+	// and Ran says that Running followed it.
 	Holder *Row
-	// Previous is the last claim that counted for an earlier attempt, nil if there is none.
-	Previous *Row
+	Ran    bool
+	// Previous is the last claim that counted for an earlier attempt, nil if there is
+	// none. PreviousRan says that Running followed it, so that its Job was there: no
+	// create of it is under way any more.
+	Previous    *Row
+	PreviousRan bool
 	// Claimed reports whether the history holds any claim of ours, void ones included.
 	Claimed bool
 }
@@ -63,14 +68,23 @@ func (s *Standing) add(row Row) {
 		}
 	case PutBack:
 	case Foreign:
-		if row.State.Type == Scheduled {
-			s.Scheduled = row.Version
-			if s.Holder != nil {
-				s.Previous, s.Holder = s.Holder, nil
-			}
-		}
-		s.Counting = row
+		s.follow(row)
 	}
+}
+
+// follow takes in a state that somebody else wrote.
+func (s *Standing) follow(row Row) {
+	switch {
+	case row.State.Type == Running:
+		s.Ran = s.Holder != nil
+	case row.State.Type == Scheduled && s.Holder != nil:
+		s.Previous, s.PreviousRan = s.Holder, s.Ran
+		s.Holder, s.Ran = nil, false
+	}
+	if row.State.Type == Scheduled {
+		s.Scheduled = row.Version
+	}
+	s.Counting = row
 }
 
 // compareRows is total in everything that a decision rests on: one agent may leave

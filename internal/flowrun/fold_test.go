@@ -41,6 +41,7 @@ func TestFold(t *testing.T) {
 		Scheduled int
 		Holder    string
 		Previous  string
+		Ran       bool
 	}
 	for _, tt := range []struct {
 		name string
@@ -48,63 +49,73 @@ func TestFold(t *testing.T) {
 		want want
 	}{
 		{"nothing", nil, want{}},
-		{"offered", []flowrun.Row{foreign(1, flowrun.Scheduled)}, want{1, flowrun.Scheduled, 1, "", ""}},
-		{"claimed", []flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "a", 1)}, want{2, flowrun.Submitted, 1, "a", ""}},
+		{"offered", []flowrun.Row{foreign(1, flowrun.Scheduled)}, want{1, flowrun.Scheduled, 1, "", "", false}},
+		{"claimed", []flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "a", 1)}, want{2, flowrun.Submitted, 1, "a", "", false}},
 		{
 			"two claims of one version: the smaller agent holds",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "b", 1), claim(2, "a", 1)},
-			want{2, flowrun.Submitted, 1, "a", ""},
+			want{2, flowrun.Submitted, 1, "a", "", false},
 		},
 		{
 			"a later claim is void",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "b", 1), claim(3, "a", 1)},
-			want{2, flowrun.Submitted, 1, "b", ""},
+			want{2, flowrun.Submitted, 1, "b", "", false},
 		},
 		{
 			"a claim that lands after a cancel is void",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Cancelled), claim(3, "a", 1)},
-			want{2, flowrun.Cancelled, 1, "", ""},
+			want{2, flowrun.Cancelled, 1, "", "", false},
 		},
 		{
 			"ours before foreign of one version: the cancel counts",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Cancelled), claim(2, "a", 1)},
-			want{2, flowrun.Cancelled, 1, "a", ""},
+			want{2, flowrun.Cancelled, 1, "a", "", false},
 		},
 		{
 			"a claim that lands on a rerun holds the rerun",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Failed), foreign(3, flowrun.Scheduled), claim(4, "a", 1)},
-			want{4, flowrun.Submitted, 3, "a", ""},
+			want{4, flowrun.Submitted, 3, "a", "", false},
 		},
 		{
 			"a rerun remembers the last holder",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "a", 1), foreign(3, flowrun.Running), foreign(4, flowrun.Scheduled)},
-			want{4, flowrun.Scheduled, 4, "", "a"},
+			want{4, flowrun.Scheduled, 4, "", "a", true},
+		},
+		{
+			"a rerun of one that only ran before its claim",
+			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Running), foreign(3, flowrun.Scheduled), claim(4, "a", 3), foreign(5, flowrun.Scheduled)},
+			want{5, flowrun.Scheduled, 5, "", "a", false},
+		},
+		{
+			"a rerun of one that nobody saw running",
+			[]flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "a", 1), foreign(3, flowrun.Scheduled), foreign(4, flowrun.Running), foreign(5, flowrun.Scheduled)},
+			want{5, flowrun.Scheduled, 5, "", "a", false},
 		},
 		{
 			"a verdict on the state that counts",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "a", 1), foreign(3, flowrun.Running), verdict(4, "b", 3, flowrun.Running)},
-			want{4, flowrun.Failed, 1, "a", ""},
+			want{4, flowrun.Failed, 1, "a", "", false},
 		},
 		{
 			"a verdict that comes after the success is void",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), claim(2, "a", 1), foreign(3, flowrun.Running), foreign(4, flowrun.Success), verdict(5, "b", 3, flowrun.Running)},
-			want{4, flowrun.Success, 1, "a", ""},
+			want{4, flowrun.Success, 1, "a", "", false},
 		},
 		{
 			"of two foreign states of one version the final one counts",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(5, flowrun.Running), foreign(5, flowrun.Cancelled)},
-			want{5, flowrun.Cancelled, 1, "", ""},
+			want{5, flowrun.Cancelled, 1, "", "", false},
 		},
 		{
 			"a put-back changes nothing",
 			[]flowrun.Row{foreign(1, flowrun.Scheduled), foreign(2, flowrun.Success), claim(3, "a", 1), putBack(4, "a", flowrun.Success)},
-			want{2, flowrun.Success, 1, "", ""},
+			want{2, flowrun.Success, 1, "", "", false},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := flowrun.Fold(tt.rows)
-			got := want{s.Counting.Version, s.Counting.State.Type, s.Scheduled, agentOf(s.Holder), agentOf(s.Previous)}
+			got := want{s.Counting.Version, s.Counting.State.Type, s.Scheduled, agentOf(s.Holder), agentOf(s.Previous), s.PreviousRan}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("fold (-want +got):\n%s", diff)
 			}
