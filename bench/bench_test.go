@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +36,10 @@ func TestDoubleIsPrefect(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.release(pollSize+1, time.Now())
+	late, err := client.Overdue(ctx, time.Now(), nil)
+	if early, problem := client.Overdue(ctx, time.Now().Add(-time.Hour), nil); len(late) != pollSize+1 || len(early) != 0 || errors.Join(err, problem) != nil {
+		t.Fatalf("%d and %d runs are late, want %d and 0: %v %v", len(late), len(early), pollSize+1, err, problem)
+	}
 	for _, want := range []int{pollSize, 1, 0} {
 		ids, err := client.RunsInQueue(ctx, time.Now(), nil)
 		if err != nil || len(ids) != want {
@@ -42,17 +47,21 @@ func TestDoubleIsPrefect(t *testing.T) {
 		}
 		start(t, client, ids)
 	}
+	claims, err := client.Claims(ctx, late[0])
+	if err != nil || len(claims) != pollSize || claims[0].Version != 2 {
+		t.Fatalf("claims are %v, %v; want %d", claims, err, pollSize)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	got := d.stats
 	want := stats{FirstPoll: got.FirstPoll, Logged: pollSize + 1, Calls: map[string]int{
-		callQueue: 3, callOffers: 2, callRead: 2, callClaim: 2, callLogs: 2, "__type": 1, "tenant {": 1, "register_agent(": 1, "hello": 1,
+		callQueue: 3, callOffers: 2, callLate: 3, callClaims: 1, callRead: 2, callClaim: 2, callLogs: 2, "__type": 1, "tenant {": 1, "register_agent(": 1, "hello": 1,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" || got.FirstPoll == 0 {
 		t.Errorf("stats, first poll %d (-want +got):\n%s", got.FirstPoll, diff)
 	}
-	if got.polls() != 5 || got.rest() != 10 {
-		t.Errorf("%d polls and %d other calls, want 5 and 10", got.polls(), got.rest())
+	if got.polls() != 9 || got.rest() != 10 {
+		t.Errorf("%d polls and %d other calls, want 9 and 10", got.polls(), got.rest())
 	}
 }
 

@@ -33,6 +33,7 @@ type double struct {
 
 type doubleRun struct {
 	id    string
+	start time.Time
 	offer []byte
 	// claim is the state that was written last, nil if none was.
 	claim json.RawMessage
@@ -55,10 +56,14 @@ const (
 	callRead   = "flow_run"
 	callClaim  = "set_flow_run_states"
 	callLogs   = "write_run_logs"
+	callClaims = "claims of a sweep"
+	callLate   = "late runs of a sweep"
 )
 
-// polls and rest part the calls in those that come with polling and the others.
-func (s stats) polls() int { return s.Calls[callQueue] + s.Calls[callOffers] }
+// polls and rest part the calls in those that come with time and the others.
+func (s stats) polls() int {
+	return s.Calls[callQueue] + s.Calls[callOffers] + s.Calls[callClaims] + s.Calls[callLate]
+}
 
 func (s stats) rest() int {
 	all := 0
@@ -123,7 +128,7 @@ func (d *double) release(count int, now time.Time) {
 	defer d.mu.Unlock()
 	for range count {
 		id := fmt.Sprintf("%08x-0000-4000-8000-%012x", d.prefix, len(d.runs))
-		d.runs = append(d.runs, doubleRun{id: id, offer: encodeOffer(id, now)})
+		d.runs = append(d.runs, doubleRun{id: id, start: now, offer: encodeOffer(id, now)})
 	}
 }
 
@@ -155,6 +160,10 @@ func (d *double) answer(query, variables string, now time.Time) ([]byte, error) 
 		return d.queue(), nil
 	case callOffers, callRead:
 		return d.read(idsIn(query))
+	case callClaims:
+		return d.claims(query), nil
+	case callLate:
+		return d.late(query)
 	case callClaim:
 		return d.claim(variables)
 	case callLogs:
@@ -169,6 +178,10 @@ func (d *double) answer(query, variables string, now time.Time) ([]byte, error) 
 // rootField names the field that a document asks for.
 func rootField(query string) string {
 	switch {
+	case strings.Contains(query, `_eq: "Submitted"`):
+		return callClaims
+	case strings.Contains(query, "scheduled: flow_run(where"):
+		return callLate
 	case strings.Contains(query, "flow_run(where") && strings.Contains(query, "_or:"):
 		return callOffers
 	case strings.Contains(query, "flow_run(where"):
@@ -217,6 +230,45 @@ func (d *double) queue() []byte {
 		answer = append(append(append(answer, '"'), d.runs[i].id...), '"')
 	}
 	return append(answer, `]}}}`...)
+}
+
+// pageOfSweep is how many runs one answer to a sweep holds at most.
+const pageOfSweep = 200
+
+// claims are the claimed runs behind the id that a document names. The ids of runs
+// are in the order of their numbers.
+func (d *double) claims(query string) []byte {
+	after := textBehind(query, "_gt: ")
+	from, _ := slices.BinarySearchFunc(d.runs, after, func(r doubleRun, id string) int { return strings.Compare(r.id, id) })
+	var rows []string
+	for _, r := range d.runs[from:] {
+		if r.claim != nil && r.id != after && len(rows) < pageOfSweep {
+			rows = append(rows, `{"id":"`+r.id+`","version":2}`)
+		}
+	}
+	return []byte(`{"data":{"flow_run":[` + strings.Join(rows, ",") + `]}}`)
+}
+
+// late are the runs that nobody has claimed by the time that a document names.
+func (d *double) late(query string) ([]byte, error) {
+	by, err := time.Parse(time.RFC3339Nano, textBehind(query, "_lte: "))
+	if err != nil {
+		return nil, err
+	}
+	var rows []string
+	for _, r := range d.runs[d.first:] {
+		if r.claim == nil && !r.start.After(by) && len(rows) < pageOfSweep && strings.Contains(query, "offset: 0)") {
+			rows = append(rows, `{"id":"`+r.id+`","labels":[]}`)
+		}
+	}
+	return []byte(`{"data":{"running":[],"scheduled":[` + strings.Join(rows, ",") + `]}}`), nil
+}
+
+// textBehind is the first text in quotes behind a word, empty if there is none.
+func textBehind(query, word string) string {
+	_, rest, _ := strings.Cut(query, word+`"`)
+	text, _, _ := strings.Cut(rest, `"`)
+	return text
 }
 
 // find is the run of an id, which ends with its number.

@@ -7,6 +7,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -28,6 +30,10 @@ type API interface {
 	Connect(ctx context.Context, r prefect1.Registration) error
 	RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error)
 	FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) ([]prefect1.FlowRun, error)
+	// Claims, FlowRunsByID and Overdue find what the queue does not show.
+	Claims(ctx context.Context, after flowrun.ID) ([]prefect1.Claim, error)
+	FlowRunsByID(ctx context.Context, ids []flowrun.ID) ([]prefect1.FlowRun, error)
+	Overdue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error)
 	// TenantID is the tenant in use, Settings those of the agent's config; both are
 	// known once connected.
 	TenantID() string
@@ -48,6 +54,13 @@ type Cluster interface {
 	Place(ctx context.Context, namespace string) (string, error)
 	Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
+}
+
+// Local is a copy of what the place holds. It may lag, so it saves requests and
+// decides nothing.
+type Local interface {
+	// Holds reports whether there is a Job or a Pod of a flow run.
+	Holds(id string) bool
 }
 
 // Health is told how the loop fares.
@@ -83,42 +96,50 @@ type Agent struct {
 	c       Config
 	api     API
 	cluster Cluster
+	local   Local
 	health  Health
 	starts  *dispatch.Dispatcher[Run]
 	launch  *launcher
-	// firstSeen is when a Running run without any Job was first seen. Only the
-	// poll loop uses it.
-	firstSeen map[flowrun.ID]time.Time
+	// seen belongs to the poll loop.
+	seen sightings
 	// unreadable holds the runs that were complained about after the last poll.
 	unreadable map[flowrun.ID]bool
+	// late are runs that were found beside the queue.
+	late late
 }
 
 // New makes an agent. It starts nothing.
-func New(c Config, api API, cluster Cluster, submitter dispatch.Submitter, health Health, job jobspec.Settings, d dispatch.Config) (*Agent, error) {
-	if api == nil || cluster == nil || health == nil || c.Logger == nil {
-		return nil, errors.New("agent: api, cluster, health and logger are required")
+func New(c Config, api API, cluster Cluster, local Local, submitter dispatch.Submitter, health Health, job jobspec.Settings, d dispatch.Config) (*Agent, error) {
+	if api == nil || cluster == nil || local == nil || health == nil || c.Logger == nil {
+		return nil, errors.New("agent: api, cluster, its local copy, health and logger are required")
 	}
 	if c.ID == "" || c.Place == "" || c.Namespace == "" {
 		return nil, errors.New("agent: id, place and namespace are required")
 	}
-	a := &Agent{
-		c: c, api: api, cluster: cluster, health: health,
-		firstSeen: map[flowrun.ID]time.Time{}, unreadable: map[flowrun.ID]bool{},
-	}
+	a := &Agent{c: c, api: api, cluster: cluster, local: local, health: health, unreadable: map[flowrun.ID]bool{}}
 	a.launch = &launcher{a: a, job: job}
 	starts, err := dispatch.New[Run](d, a.launch, submitter)
 	a.starts = starts
 	return a, err
 }
 
-// Run connects and polls until ctx ends or the last poll is done, then waits for
-// the starts under way. It returns nil on a clean stop.
+// Run connects, polls and sweeps until ctx ends or the last poll is done, then waits
+// for the starts under way. It returns nil on a clean stop.
 func (a *Agent) Run(ctx context.Context) error {
 	var err error
-	if a.connect(ctx) {
-		err = a.poll(ctx)
+	if a.connect(ctx) && a.c.MaxPolls != 0 {
+		err = a.work(ctx)
 	}
 	return errors.Join(err, a.starts.Wait())
+}
+
+func (a *Agent) work(ctx context.Context) error {
+	sweeping, stop := context.WithCancel(ctx)
+	var group errgroup.Group
+	group.Go(func() error { (&sweeper{a: a}).run(sweeping); return nil })
+	err := a.poll(ctx)
+	stop()
+	return errors.Join(err, group.Wait())
 }
 
 // ErrPlace means that the namespace was deleted and made again: the claims of
@@ -206,7 +227,7 @@ func (a *Agent) pollOnce(ctx context.Context) (found int, full bool, err error) 
 		return 0, false, err
 	}
 	var fresh []flowrun.ID
-	for _, id := range ids {
+	for _, id := range append(ids, a.late.take(ids)...) {
 		if !a.starts.InFlight(id) {
 			fresh = append(fresh, id)
 		}
@@ -260,7 +281,20 @@ func (a *Agent) refresh(ctx context.Context, offers []Offer) ([]Offer, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range views {
+		views[i].since = sinceOf(offers, views[i])
+	}
 	return a.startable(ctx, a.decide(ctx, views))
+}
+
+// sinceOf is when the run of a view was first seen as it is, if it was offered so.
+func sinceOf(offers []Offer, v view) time.Time {
+	for _, o := range offers {
+		if o.ID == v.run.ID && o.Run.Scheduled == v.stand.Scheduled {
+			return o.Run.since
+		}
+	}
+	return v.since
 }
 
 // views reads runs, and what the place holds of them. Runs that cannot be read
@@ -280,22 +314,29 @@ func (a *Agent) views(ctx context.Context, ids []flowrun.ID, read time.Time) (vi
 			broken = append(broken, run)
 			continue
 		}
-		views = append(views, view{run: run, stand: run.Standing(), place: a.c.Place, read: read})
+		views = append(views, view{run: run, stand: run.Standing(), agent: a.c.ID, place: a.c.Place, since: read, read: read})
 	}
-	return views, broken, a.look(ctx, views)
+	return views, broken, a.lookAt(ctx, views)
 }
 
 func (a *Agent) decide(ctx context.Context, views []view) []Offer {
 	var offers []Offer
 	for _, v := range views {
 		o, why := offer(v)
-		if why != "" {
-			a.c.Logger.DebugContext(ctx, "flow run not started now", slog.String("flow_run_id", string(v.run.ID)), slog.String("reason", string(why)))
+		if why == "" {
+			offers = append(offers, o)
 			continue
 		}
-		offers = append(offers, o)
+		a.skipped(ctx, v, why)
+		if why == skipCovered {
+			a.launch.putBack(ctx, v.run.Snapshot)
+		}
 	}
 	return offers
+}
+
+func (a *Agent) skipped(ctx context.Context, v view, why skip) {
+	a.c.Logger.DebugContext(ctx, "flow run not started now", slog.String("flow_run_id", string(v.run.ID)), slog.String("reason", string(why)))
 }
 
 // complain says once of each run that it cannot be read.
@@ -310,32 +351,46 @@ func (a *Agent) complain(ctx context.Context, broken []prefect1.FlowRun) {
 	a.unreadable = unreadable
 }
 
-// look fetches what the place holds of those runs that somebody had before, the
-// Python agents included, in one list each for Jobs and Pods and for each label
-// that names a run.
-func (a *Agent) look(ctx context.Context, views []view) error {
-	var ids []string
-	byID := map[flowrun.ID]*view{}
+// lookAt fetches what the place holds of those runs that somebody had before.
+func (a *Agent) lookAt(ctx context.Context, views []view) error {
+	var ids []flowrun.ID
+	for _, v := range views {
+		if needsLook(v.run, v.stand) {
+			ids = append(ids, v.run.ID)
+		}
+	}
+	here, err := a.look(ctx, ids)
+	if err != nil {
+		return err
+	}
 	for i := range views {
-		if v := &views[i]; needsLook(v.run, v.stand) {
-			ids = append(ids, string(v.run.ID))
-			byID[v.run.ID] = v
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	others := ""
-	for _, label := range flowrun.RunLabels() {
-		if err := a.lookFor(ctx, label+" in ("+strings.Join(ids, ",")+")"+others, byID); err != nil {
-			return err
-		}
-		others += ",!" + label
+		views[i].here = here[views[i].run.ID]
 	}
 	return nil
 }
 
-func (a *Agent) lookFor(ctx context.Context, selector string, byID map[flowrun.ID]*view) error {
+// look fetches what the place holds of runs, started by Python agents included, in
+// one list each for Jobs and Pods and for each label that names a run.
+func (a *Agent) look(ctx context.Context, ids []flowrun.ID) (map[flowrun.ID]objects, error) {
+	here := make(map[flowrun.ID]objects, len(ids))
+	if len(ids) == 0 {
+		return here, nil
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i], here[id] = string(id), objects{}
+	}
+	others := ""
+	for _, label := range flowrun.RunLabels() {
+		if err := a.lookFor(ctx, label+" in ("+strings.Join(names, ",")+")"+others, here); err != nil {
+			return nil, err
+		}
+		others += ",!" + label
+	}
+	return here, nil
+}
+
+func (a *Agent) lookFor(ctx context.Context, selector string, here map[flowrun.ID]objects) error {
 	jobs, err := a.cluster.Jobs(ctx, a.c.Namespace, selector)
 	if err != nil {
 		return err
@@ -345,34 +400,29 @@ func (a *Agent) lookFor(ctx context.Context, selector string, byID map[flowrun.I
 		return err
 	}
 	for _, j := range jobs {
-		if v := byID[flowrun.RunOf(j.Name, j.Labels)]; v != nil {
-			v.here.jobs = append(v.here.jobs, j)
+		id := flowrun.RunOf(j.Name, j.Labels)
+		if o, ok := here[id]; ok {
+			o.jobs = append(o.jobs, j)
+			here[id] = o
 		}
 	}
 	for _, p := range pods {
-		if v := byID[flowrun.RunOf(p.Name, p.Labels)]; v != nil {
-			v.here.pods = append(v.here.pods, p)
+		id := flowrun.RunOf(p.Name, p.Labels)
+		if o, ok := here[id]; ok {
+			o.pods = append(o.pods, p)
+			here[id] = o
 		}
 	}
 	return nil
 }
 
-// note keeps since when a Running run has been seen without any Job of it.
+// note keeps since when each run has been seen as it is, with or without a Job.
 func (a *Agent) note(views []view) {
-	now, seen := time.Now(), map[flowrun.ID]time.Time{}
 	for i := range views {
 		v := &views[i]
-		if v.run.State.Type != flowrun.Running || len(v.here.jobs) > 0 {
-			continue
-		}
-		first, ok := a.firstSeen[v.run.ID]
-		if !ok {
-			first = now
-		}
-		seen[v.run.ID] = first
-		v.unseen = now.Sub(first)
+		as := fmt.Sprintf("%d %t", v.stand.Counting.Version, len(v.here.jobs) > 0)
+		v.since = a.seen.see(v.run.ID, as, v.read)
 	}
-	a.firstSeen = seen
 }
 
 const (

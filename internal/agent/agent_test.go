@@ -50,6 +50,12 @@ func (s *throttled) RunsInQueue(_ context.Context, _ time.Time, labels []string)
 	return nil, nil
 }
 
+func (s *throttled) Claims(context.Context, flowrun.ID) ([]prefect1.Claim, error) { return nil, nil }
+
+func (s *throttled) Overdue(context.Context, time.Time, []string) ([]flowrun.ID, error) {
+	return nil, nil
+}
+
 func (s *throttled) FlowRuns(context.Context, []flowrun.ID, time.Time) ([]prefect1.FlowRun, error) {
 	return nil, nil
 }
@@ -57,11 +63,11 @@ func (s *throttled) FlowRuns(context.Context, []flowrun.ID, time.Time) ([]prefec
 func (s *throttled) run(t *testing.T, labels []string, job jobspec.Settings) *Agent {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	c := &cluster{place: "p"}
+	c := newCluster(s.server, "p")
 	a, err := New(Config{
 		Registration: prefect1.Registration{Name: "agent", Labels: labels}, ID: "a", Place: "p", Namespace: "n",
 		MaxPolls: 3, MaxPollInterval: time.Second, SendLogs: true, Logger: log, Poke: s.poke,
-	}, s, c, c, calm{}, job, dispatch.Config{Slots: 1, Drain: time.Minute, Logger: log})
+	}, s, c, c, c, calm{}, job, dispatch.Config{Slots: 1, Drain: time.Minute, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,19 +25,22 @@ const (
 type launcher struct {
 	a   *Agent
 	job jobspec.Settings
+	// restored are the runs that a state was put back of.
+	restored restored
 }
 
 // Build makes the Job of an offer.
 func (l *launcher) Build(ctx context.Context, o Offer) (*batchv1.Job, error) {
 	settings := l.job
 	settings.TenantID = l.a.api.TenantID()
-	return BuildJob(ctx, o.Run.FlowRun, settings, o.Attempt, l.a.c.Logger)
+	return BuildJob(ctx, o.Run.FlowRun, settings, o.Attempt, o.Run.Job, l.a.c.Logger)
 }
 
-// BuildJob makes the Job of a flow run's attempt. Keys that Kubernetes does not
-// know are said and left out, as the API server does with them.
-func BuildJob(ctx context.Context, run prefect1.FlowRun, settings jobspec.Settings, attempt string, log *slog.Logger) (*batchv1.Job, error) {
-	job, err := jobspec.Job(SpecRun(run), settings, attempt)
+// BuildJob makes the Job of a flow run's attempt, under the name that was promised
+// if there is one. Keys that Kubernetes does not know are said and left out, as the
+// API server does with them.
+func BuildJob(ctx context.Context, run prefect1.FlowRun, settings jobspec.Settings, attempt, promised string, log *slog.Logger) (*batchv1.Job, error) {
+	job, err := jobspec.JobAs(SpecRun(run), settings, attempt, promised)
 	var decode *jobspec.DecodeError
 	if job != nil && errors.As(err, &decode) && decode.OnlyUnknown() {
 		log.WarnContext(ctx, "job template has unknown keys", slog.String("flow_run_id", string(run.ID)), slog.Any("error", err))
@@ -86,10 +89,29 @@ func (l *launcher) Verify(ctx context.Context, offers []Offer) (map[flowrun.ID]b
 	holds := make(map[flowrun.ID]bool, len(offers))
 	for _, o := range offers {
 		if s, ok := snapshots[o.ID]; ok && s.Err == nil {
-			holds[o.ID] = s.Standing().Holds(l.a.c.ID, o.Run.Scheduled)
+			holds[o.ID] = s.Standing().Holds(o.Run.Claimant, o.Run.Scheduled)
+			l.putBack(ctx, s)
 		}
 	}
 	return holds, nil
+}
+
+// putBack writes the counting state again where a late write of this place covers
+// it, and reports whether that was so. Sweeps repeat it until both agree.
+func (l *launcher) putBack(ctx context.Context, s flowrun.Snapshot) bool {
+	write, ok := s.PutBack(l.a.c.ID, l.a.c.Place)
+	if !ok {
+		return false
+	}
+	l.restored.add(s.ID, time.Now())
+	err := l.a.api.SetStates(ctx, []flowrun.Write{write})
+	attrs := []slog.Attr{slog.String("flow_run_id", string(s.ID)), slog.String("reason", string(write.Type))}
+	if err != nil {
+		l.a.c.Logger.LogAttrs(ctx, slog.LevelWarn, "covered state not put back for sure", append(attrs, slog.Any("error", err))...)
+		return true
+	}
+	l.a.c.Logger.LogAttrs(ctx, slog.LevelInfo, "covered state put back", attrs...)
+	return true
 }
 
 // Report writes the run log line of each start, and fails the runs that could not
@@ -163,8 +185,8 @@ func (l *launcher) failOnce(ctx context.Context, aborted []dispatch.Outcome[Run]
 func (l *launcher) verdict(o dispatch.Outcome[Run], s flowrun.Snapshot) (flowrun.Write, bool) {
 	stand := s.Standing()
 	counting := stand.Counting
-	ours := stand.Holds(l.a.c.ID, o.Offer.Run.Scheduled)
-	if !o.Offer.NeedsClaim {
+	ours := stand.Holds(o.Offer.Run.Claimant, o.Offer.Run.Scheduled)
+	if o.Offer.Run.Claimant == "" {
 		ours = counting.State.Type == flowrun.Running
 	}
 	return flowrun.Write{

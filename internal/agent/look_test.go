@@ -73,7 +73,7 @@ func TestJobsOfPythonAgentsCountAsLive(t *testing.T) {
 	} {
 		a := &Agent{c: Config{Namespace: "flows", Place: "here"}, cluster: tt.here}
 		views := []view{{run: run, stand: run.Standing(), place: "here", read: time.Unix(0, 0)}}
-		if err := a.look(t.Context(), views); err != nil {
+		if err := a.lookAt(t.Context(), views); err != nil {
 			t.Fatal(err)
 		}
 		if _, why := offer(views[0]); why != tt.want {

@@ -20,6 +20,13 @@ type Run struct {
 	prefect1.FlowRun
 	// Scheduled is the version of the Scheduled row that the attempt rests on.
 	Scheduled int
+	// Claimant is the agent whose claim the start rests on: this one, or the one that
+	// it is adopted from. It is empty for a retry, which needs no claim.
+	Claimant string
+	// Job is the name that an adopted claim promised, empty if it promised none.
+	Job string
+	// since is when this process first saw the run as it was offered.
+	since time.Time
 }
 
 // objects are what this place holds of one flow run.
@@ -32,13 +39,17 @@ type objects struct {
 type view struct {
 	run   prefect1.FlowRun
 	stand flowrun.Standing
-	place string
+	// agent and place are ours.
+	agent, place string
 	// here holds the objects of the run; only looked at where needsLook says so.
 	here objects
-	// unseen is how long this process has seen the run without any Job of it.
-	unseen time.Duration
-	read   time.Time
+	// since is when this process first saw the run as it is now.
+	since, read time.Time
 }
+
+// age is how long this process has seen the run as it is now. No clock of a server
+// is compared.
+func (v view) age() time.Duration { return v.read.Sub(v.since) }
 
 // skip says why a run that the queue returned is not started now. Empty means an offer.
 type skip string
@@ -50,8 +61,15 @@ const (
 	skipLiveJob   skip = "a job of this flow run is still alive"
 	skipElsewhere skip = "another place holds this flow run"
 	skipEarly     skip = "its start time is further away than was asked for"
-	skipYoung     skip = "no job seen yet, waiting until none can be under way"
+	skipYoung     skip = "waiting until no create of an earlier start can be under way"
+	skipHome      skip = "the place that held it before has the first turn"
+	skipRecent    skip = "it was claimed a moment ago"
+	skipPromised  skip = "the job of its claim is there"
 )
+
+// headStart is what the place that held a run before gets on top of the fence to
+// stop what it still runs, or to take the run itself.
+const headStart = 2 * time.Minute
 
 // needsLook reports whether the cluster must be asked before the run may be
 // offered: only runs that somebody had before. Most have nobody and cost nothing.
@@ -79,25 +97,59 @@ func offer(v view) (Offer, skip) {
 	return Offer{}, skipState
 }
 
-// offerScheduled: the rest of the checks before a claim, waiting out creates of
-// earlier attempts and giving the last holder's place a head start, belongs here.
 func offerScheduled(v view) (Offer, skip) {
+	if v.stand.Counting.State.Start.After(v.read.Add(2 * lookAhead)) {
+		return Offer{}, skipEarly
+	}
+	if why := v.mayStart(); why != "" {
+		return Offer{}, why
+	}
+	o := v.offer(flowrun.Attempt(v.stand.Scheduled))
+	o.NeedsClaim, o.Start = true, v.stand.Counting.State.Start
+	o.Run.Claimant = v.agent
+	return o, ""
+}
+
+// mayStart says why the attempt that counts may not be started now, in this place.
+func (v view) mayStart() skip {
 	attempt := flowrun.Attempt(v.stand.Scheduled)
 	older := func(j batchv1.Job) bool { return liveJob(j) && j.Annotations[flowrun.AnnotationAttempt] != attempt }
 	switch {
-	case v.stand.Counting.State.Start.After(v.read.Add(2 * lookAhead)):
-		return Offer{}, skipEarly
 	case livePod(v.here.pods):
-		return Offer{}, skipLivePod
+		return skipLivePod
 	case slices.ContainsFunc(v.here.jobs, older):
-		return Offer{}, skipLiveJob
+		return skipLiveJob
 	}
+	return v.previous()
+}
+
+// previous waits for what the holder of the attempt before may still do: create a
+// Job that nobody has seen, for a fence, and in another place stop one that we
+// cannot see.
+func (v view) previous() skip {
+	previous := v.stand.Previous
+	if previous == nil {
+		return ""
+	}
+	mark, wait, why := previous.State.Mark, time.Duration(0), skipYoung
+	there := slices.ContainsFunc(v.here.jobs, func(j batchv1.Job) bool { return j.Name == mark.Job })
+	if !there && !v.stand.PreviousRan {
+		wait = flowrun.Fence
+	}
+	if mark.Place != v.place {
+		wait, why = wait+headStart, skipHome
+	}
+	if v.age() < wait {
+		return why
+	}
+	return ""
+}
+
+func (v view) offer(attempt string) Offer {
 	return Offer{
-		ID: v.run.ID, Name: v.run.Name, NeedsClaim: true,
-		Attempt: attempt,
-		Start:   v.stand.Counting.State.Start, Read: v.read,
-		Run: Run{FlowRun: v.run, Scheduled: v.stand.Scheduled},
-	}, ""
+		ID: v.run.ID, Name: v.run.Name, Attempt: attempt, Read: v.read,
+		Run: Run{FlowRun: v.run, Scheduled: v.stand.Scheduled, since: v.since},
+	}
 }
 
 // offerRetry takes a Running run whose task runs wait for a retry and whose
@@ -114,17 +166,14 @@ func offerRetry(v view) (Offer, skip) {
 		return Offer{}, skipLivePod
 	case slices.ContainsFunc(v.here.jobs, liveJob):
 		return Offer{}, skipLiveJob
-	case newest == nil && v.unseen < flowrun.Fence:
+	case newest == nil && v.age() < flowrun.Fence:
 		return Offer{}, skipYoung
 	}
 	attempt := "none"
 	if newest != nil {
 		attempt = string(newest.UID)
 	}
-	return Offer{
-		ID: v.run.ID, Name: v.run.Name, Attempt: attempt, Read: v.read,
-		Run: Run{FlowRun: v.run, Scheduled: v.stand.Scheduled},
-	}, ""
+	return v.offer(attempt), ""
 }
 
 func newestJob(jobs []batchv1.Job) *batchv1.Job {
@@ -137,9 +186,11 @@ func newestJob(jobs []batchv1.Job) *batchv1.Job {
 	return newest
 }
 
-// liveJob: its conditions say nothing of an end yet, or its pods are still going.
+// liveJob: its conditions say nothing of an end yet, or its pods are still going. One
+// that was stopped never gets a condition, and makes no pod any more.
 func liveJob(j batchv1.Job) bool {
-	return j.DeletionTimestamp != nil || !slices.ContainsFunc(j.Status.Conditions, func(c batchv1.JobCondition) bool {
+	stopped := j.Spec.Parallelism != nil && *j.Spec.Parallelism == 0
+	return j.DeletionTimestamp != nil || !stopped && !slices.ContainsFunc(j.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
 	})
 }

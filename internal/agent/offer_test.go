@@ -41,13 +41,21 @@ func TestOffer(t *testing.T) {
 	elsewhere := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "there"), row(3, flowrun.Running)}
 	unclaimed := []flowrun.Row{row(1, flowrun.Scheduled), row(2, flowrun.Submitted), row(3, flowrun.Running)}
 	rerun := append(slices.Clone(retry), row(4, flowrun.Failed), row(5, flowrun.Scheduled))
+	unseen := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "here"), row(3, flowrun.Scheduled)}
+	moved := append(slices.Clone(elsewhere), row(4, flowrun.Failed), row(5, flowrun.Scheduled))
+	named := job("a", 1, true)
+	named.Name = "j"
+	stopped := job("a", 1, false)
+	stopped.Spec.Parallelism = new(int32(0))
+	going := stopped
+	going.DeletionTimestamp = &metav1.Time{}
 	for _, tt := range []struct {
 		name    string
 		shown   flowrun.StateType
 		history []flowrun.Row
 		jobs    []batchv1.Job
 		pods    []corev1.Pod
-		unseen  time.Duration
+		seen    time.Duration
 		attempt string
 		claim   bool
 		skip    skip
@@ -56,6 +64,14 @@ func TestOffer(t *testing.T) {
 		{name: "a rerun is a new attempt", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{job("a", 1, true)}, attempt: "v5", claim: true},
 		{name: "a rerun waits for the old pod", shown: flowrun.Scheduled, history: rerun, pods: []corev1.Pod{pod(corev1.PodRunning)}, skip: skipLivePod},
 		{name: "a rerun waits for the old job, which may make a pod yet", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{job("a", 1, false)}, skip: skipLiveJob},
+		{name: "a rerun does not wait for an old job that was stopped", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{stopped}, attempt: "v5", claim: true},
+		{name: "a rerun waits for an old job that was stopped and goes", shown: flowrun.Scheduled, history: rerun, jobs: []batchv1.Job{going}, skip: skipLiveJob},
+		{name: "a rerun of one that ran waits for nothing", shown: flowrun.Scheduled, history: rerun, attempt: "v5", claim: true},
+		{name: "a rerun waits for a create that may be under way", shown: flowrun.Scheduled, history: unseen, seen: flowrun.Fence - 1, skip: skipYoung},
+		{name: "a rerun after a fence", shown: flowrun.Scheduled, history: unseen, seen: flowrun.Fence, attempt: "v3", claim: true},
+		{name: "a rerun whose first Job is there", shown: flowrun.Scheduled, history: unseen, jobs: []batchv1.Job{named}, attempt: "v3", claim: true},
+		{name: "a rerun belongs to its place first", shown: flowrun.Scheduled, history: moved, seen: headStart - 1, skip: skipHome},
+		{name: "a rerun that its place does not take", shown: flowrun.Scheduled, history: moved, seen: headStart, attempt: "v5", claim: true},
 		{name: "a late claim hides Running", shown: flowrun.Submitted, history: append(slices.Clone(retry), claimRow(4, "here")), skip: skipCovered},
 		{name: "retry keys on the newest job", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true), job("b", 2, true)}, attempt: "b"},
 		{name: "retry waits for its process", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, false)}, skip: skipLiveJob},
@@ -63,16 +79,17 @@ func TestOffer(t *testing.T) {
 		{name: "ended pods are no obstacle", shown: flowrun.Running, history: retry, jobs: []batchv1.Job{job("a", 1, true)}, pods: []corev1.Pod{pod(corev1.PodSucceeded), pod(corev1.PodFailed)}, attempt: "a"},
 		{name: "retry of another place", shown: flowrun.Running, history: elsewhere, jobs: []batchv1.Job{job("a", 1, true)}, skip: skipElsewhere},
 		{name: "unclaimed, a job is here", shown: flowrun.Running, history: unclaimed, jobs: []batchv1.Job{job("a", 1, true)}, attempt: "a"},
-		{name: "unclaimed, no job is here", shown: flowrun.Running, history: unclaimed, unseen: time.Hour, skip: skipElsewhere},
-		{name: "held here, no job yet", shown: flowrun.Running, history: retry, unseen: flowrun.Fence - 1, skip: skipYoung},
-		{name: "held here, no job for a whole fence", shown: flowrun.Running, history: retry, unseen: flowrun.Fence, attempt: "none"},
+		{name: "unclaimed, no job is here", shown: flowrun.Running, history: unclaimed, seen: time.Hour, skip: skipElsewhere},
+		{name: "held here, no job yet", shown: flowrun.Running, history: retry, seen: flowrun.Fence - 1, skip: skipYoung},
+		{name: "held here, no job for a whole fence", shown: flowrun.Running, history: retry, seen: flowrun.Fence, attempt: "none"},
 		{name: "paused", shown: flowrun.Paused, history: []flowrun.Row{row(1, flowrun.Paused)}, skip: skipState},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", State: flowrun.State{Type: tt.shown}, History: tt.history}}
 			stand := flowrun.Fold(tt.history)
-			o, why := offer(view{run: run, stand: stand, place: "here", here: objects{tt.jobs, tt.pods}, unseen: tt.unseen})
+			read := time.Unix(0, 0)
+			o, why := offer(view{run: run, stand: stand, place: "here", here: objects{tt.jobs, tt.pods}, since: read.Add(-tt.seen), read: read})
 			if diff := cmp.Diff([]any{tt.attempt, tt.claim, tt.skip}, []any{o.Attempt, o.NeedsClaim, why}); diff != "" {
 				t.Errorf("attempt, claim, skip (-want +got):\n%s", diff)
 			}

@@ -112,7 +112,7 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 	if err != nil {
 		return err
 	}
-	agent, err := s.agent(place, loop)
+	agent, err := s.agent(place, watch, loop)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func reportName(cfg config.Agent) string {
 	return "k8s-infra"
 }
 
-func (s *started) agent(place string, loop *status.Loop) (*agent.Agent, error) {
+func (s *started) agent(place string, local agent.Local, loop *status.Loop) (*agent.Agent, error) {
 	job, err := jobSettings(s.cfg)
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func (s *started) agent(place string, loop *status.Loop) (*agent.Agent, error) {
 		ID:           s.id, Place: place, Namespace: s.cfg.Namespace,
 		MaxPolls: s.cfg.MaxPolls, MaxPollInterval: s.cfg.MaxPollInterval, SendLogs: s.cfg.SendLogs,
 		Poke: s.poke, Logger: s.log,
-	}, s.prefect, s.cluster, s.cluster, loop, job, dispatch.Config{
+	}, s.prefect, s.cluster, local, s.cluster, loop, job, dispatch.Config{
 		Settle: s.settle(), Slots: slots, Drain: drain, Logger: s.log,
 	})
 }

@@ -83,7 +83,7 @@ func makeJob(ctx context.Context, cfg config.Render, run prefect1.FlowRun, setti
 	}
 	attempt := flowrun.Attempt(scheduled)
 	if cfg.Reference == "" {
-		job, err := agent.BuildJob(ctx, run, settings, attempt, log)
+		job, err := agent.BuildJob(ctx, run, settings, attempt, "", log)
 		return job, job, err
 	}
 	settings.Reference = map[string]jobspec.Reference{

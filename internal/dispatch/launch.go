@@ -79,8 +79,8 @@ func (d *Dispatcher[T]) verify(ctx context.Context, starts []*start[T], answered
 	sleep(ctx, time.Until(answered.Add(d.c.Settle)))
 	holds, err := d.verified(ctx, offers)
 	if err != nil {
-		// Claimed, perhaps ours, and no Job: the place of adoption, which is to come.
-		d.c.Logger.ErrorContext(ctx, "claims not readable within the fence, their runs stay submitted", slog.Any("error", err))
+		// Claimed, perhaps ours, and no Job: adoption takes what is.
+		d.c.Logger.WarnContext(ctx, "claims not readable within the fence, the next sweep takes their runs", slog.Any("error", err))
 	}
 	for _, s := range starts {
 		if s.phase == Claimed && !holds[s.offer.ID] {
@@ -122,7 +122,7 @@ func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
 	ctx, cancel := context.WithDeadline(ctx, s.offer.Read.Add(flowrun.Fence))
 	defer cancel()
 	if !sleep(ctx, time.Until(s.offer.Start)) {
-		d.c.Logger.ErrorContext(ctx, "create not sent within the fence, the run stays submitted", slog.String("flow_run_id", string(s.offer.ID)))
+		d.c.Logger.WarnContext(ctx, "create not sent within the fence, the next sweep takes the run", slog.String("flow_run_id", string(s.offer.ID)))
 		d.enter(ctx, s, Dropped)
 		return
 	}
@@ -130,7 +130,7 @@ func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
 	found, created, err := d.cluster.Submit(ctx, s.job)
 	phase := s.settle(found, created, err)
 	if phase == Dropped {
-		d.c.Logger.ErrorContext(ctx, "job not created, the run stays submitted",
+		d.c.Logger.WarnContext(ctx, "job not created, the next sweep takes the run",
 			slog.String("flow_run_id", string(s.offer.ID)), slog.String("job", s.name()), slog.Any("error", err))
 	}
 	d.enter(ctx, s, phase)
@@ -153,7 +153,7 @@ func (d *Dispatcher[T]) pace(ctx context.Context) (done func()) {
 func (s *start[T]) settle(found *batchv1.Job, created bool, err error) Phase {
 	switch {
 	case err != nil && temporary(err):
-		return Dropped // claimed without a Job: for adoption, which is to come, under the same name
+		return Dropped // claimed without a Job: left to adoption, under the same name
 	case err != nil:
 		s.err = fmt.Errorf("create job %q: %w", s.job.Name, err)
 		return Aborted

@@ -138,6 +138,7 @@ func TestQueueKeepsItsBounds(t *testing.T) {
 func FuzzAnswers(f *testing.F) {
 	for _, seed := range []string{
 		`{"data":{"get_runs_in_queue":{"flow_run_ids":["a",null,7]},"flow_run":[{"id":"a","version":1,"serialized_state":{"type":"Scheduled","start_time":"2022-11-30T12:00:00"},"states":[{"version":1,"serialized_state":null}]}],"agent_config":[{"settings":{"labels":["x"],"env_vars":{"A":1}}}]}}`,
+		`{"data":{"queue":{},"run":{"fields":[{"name":"labels"}]},"flow":{},"scheduled":[{"id":"a","labels":["x"]},{"id":"b","labels":{}},null],"running":[{"flow":{"environment":7}}]}}`,
 		`{"errors":[{"message":"API_ERROR"}],"data":null}`, `{"data":{"flow_run":[null,{"id":{}},{"id":"b"}]}}`, `[[[[`, `"`, `{"data":{"set_flow_run_states":{"states":[null,{"id":"a","status":"QUEUED"}]}}}`, ``,
 	} {
 		f.Add(seed)
@@ -153,6 +154,8 @@ func FuzzAnswers(f *testing.F) {
 			_ = c.Connect(t.Context(), prefect1.Registration{ConfigID: "c"}) // any answer will do
 			_, _ = c.RunsInQueue(t.Context(), time.Now(), nil)
 			_ = c.SetStates(t.Context(), []flowrun.Write{{FlowRunID: "a", Type: flowrun.Submitted}})
+			_, _ = c.Claims(t.Context(), "")
+			_, _ = c.Overdue(t.Context(), time.Now(), []string{"x"})
 			runs, _ := c.FlowRuns(t.Context(), []flowrun.ID{"a", "b"}, time.Now())
 			for _, run := range runs {
 				if run.ID != "a" && run.ID != "b" {
@@ -167,4 +170,19 @@ type constant string
 
 func (c constant) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(c))), Request: req}, nil
+}
+
+// A server that does not turn the page, or gives no ids, ends the list.
+func TestClaimsTurnThePage(t *testing.T) {
+	t.Parallel()
+	c := connect(t, prefect1.Version1, &server{answers: map[string][]string{
+		"flow_run": {`{"data":{"flow_run":[{"id":"a","version":1},{"id":"b","version":2},{"id":"b","version":3},{"id":"c){","version":1}]}}`},
+	}})
+	want := []prefect1.Claim{{ID: "a", Version: 1}, {ID: "b", Version: 2}}
+	for after, want := range map[flowrun.ID][]prefect1.Claim{"": want, "b": {}} {
+		got, err := c.Claims(t.Context(), after)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("behind %q: %v (-want +got):\n%s", after, err, diff)
+		}
+	}
 }

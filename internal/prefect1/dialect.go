@@ -16,7 +16,21 @@ type dialect struct {
 	coreVersion bool // flow.core_version
 	environment bool // flow.environment
 	history     bool // flow_run.states
+	labels      labelSource
 }
+
+// labelSource is where a server keeps the labels that its queue compares
+// (prefect_server/api/runs.py).
+type labelSource uint8
+
+// The server inside prefect 0.11.0 has them in the flow's environment, those since
+// the end of September 2020 in the run. In between it depends on the flow's group:
+// such servers, and those that do not say what they have, count as unknown.
+const (
+	labelsUnknown labelSource = iota
+	labelsOfEnvironment
+	labelsOfRun
+)
 
 // defaultDialect is what the server of that time has; it holds where the server
 // refuses introspection.
@@ -32,6 +46,7 @@ const introspection = `query {
   queue: __type(name: "get_runs_in_queue_input") { inputFields { name } }
   run: __type(name: "flow_run") { fields { name } }
   flow: __type(name: "flow") { fields { name } }
+  group: __type(name: "flow_group") { fields { name } }
 }`
 
 type named struct {
@@ -55,7 +70,7 @@ func (t typeFields) has(name string) bool {
 // introspect reads the dialect from the schema. ok is false where the server
 // refuses or answers nothing useful; err is set only when nothing was answered.
 func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error) {
-	var out struct{ Queue, Run, Flow *typeFields }
+	var out struct{ Queue, Run, Flow, Group *typeFields }
 	err = c.call(ctx, introspection, nil, &out)
 	var gql *GraphQLError
 	var status *retryhttp.StatusError
@@ -75,7 +90,18 @@ func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error)
 		coreVersion: out.Flow.has("core_version"),
 		environment: out.Flow.has("environment"),
 		history:     out.Run.has("states"),
+		labels:      sourceOf(*out.Run, *out.Flow, out.Group),
 	}, true, nil
+}
+
+func sourceOf(run, flow typeFields, group *typeFields) labelSource {
+	switch {
+	case run.has("labels"):
+		return labelsOfRun
+	case flow.has("environment") && (group == nil || !group.has("labels")):
+		return labelsOfEnvironment
+	}
+	return labelsUnknown
 }
 
 // learn switches to the other server's dialect when a document was refused and

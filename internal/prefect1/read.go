@@ -32,16 +32,14 @@ func (c *Client) ConnectReader(ctx context.Context) error {
 // FlowRun reads one flow run, whatever its state. A *NotFoundError means that it
 // is not there; what cannot be read of one that is there is its Err.
 func (c *Client) FlowRun(ctx context.Context, id flowrun.ID) (FlowRun, error) {
-	where := fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs([]flowrun.ID{id}))
-	runs, err := c.readRuns(ctx, where, c.session.Load().dialect.runFields(), historyRows)
+	runs, err := c.FlowRunsByID(ctx, []flowrun.ID{id})
 	if err != nil {
-		return FlowRun{}, fmt.Errorf("query flow run: %w", c.learn(ctx, err))
+		return FlowRun{}, err
 	}
 	if len(runs) == 0 {
 		return FlowRun{}, &NotFoundError{ID: id}
 	}
-	err = c.deepen(ctx, runs[:1]) // which changes the run
-	return runs[0], err
+	return runs[0], nil
 }
 
 // ParseFlowRun reads a flow run as the API answers it. A history in it is used.

@@ -129,6 +129,15 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	if queue, err := client.RunsInQueue(ctx, now, []string{"y"}); err != nil || slices.Contains(queue, id) {
 		t.Fatalf("queue of another label is %v, %v", queue, err)
 	}
+	for _, late := range []struct {
+		before time.Time
+		labels []string
+		want   bool
+	}{{now, []string{"x"}, true}, {now, []string{"y"}, false}, {now, nil, false}, {now, []string{"y", "x"}, true}, {now.Add(-time.Hour), []string{"x"}, false}} {
+		if ids, err := client.Overdue(ctx, late.before, late.labels); err != nil || slices.Contains(ids, id) != late.want {
+			t.Fatalf("overdue for %q is %v, %v; want it to hold %s: %v", late.labels, ids, err, id, late.want)
+		}
+	}
 	runs, err := client.FlowRuns(ctx, []flowrun.ID{id}, now)
 	if err != nil || len(runs) != 1 || runs[0].Err != nil {
 		t.Fatalf("flow runs are %+v, %v", runs, err)
@@ -143,6 +152,7 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	if !snapshot.Standing().Holds("a", mark.On) || snapshot.State.Type != flowrun.Submitted {
 		t.Fatalf("the claim does not hold: %+v", snapshot)
 	}
+	checkClaims(t, client, prefect1.Claim{ID: id, Version: snapshot.Version})
 	verdict := flowrun.Write{FlowRunID: id, Version: snapshot.Version, Type: flowrun.Failed, Message: "why", Mark: flowrun.Mark{
 		Kind: flowrun.Verdict, Agent: "a", Place: "p", On: snapshot.Version, OnType: flowrun.Submitted,
 	}}
@@ -155,6 +165,27 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	}
 	if err := client.WriteLogs(ctx, []flowrun.Log{{FlowRunID: id, Name: "agent", Level: flowrun.LevelInfo, Message: "hello", Time: now}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// checkClaims finds a claimed run as one that nobody knows does: by its pages.
+func checkClaims(t *testing.T, client *prefect1.Client, want prefect1.Claim) {
+	t.Helper()
+	found := false
+	for after := flowrun.ID(""); ; {
+		page, err := client.Claims(t.Context(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		found = found || slices.Contains(page, want)
+		after = page[len(page)-1].ID
+	}
+	runs, err := client.FlowRunsByID(t.Context(), []flowrun.ID{want.ID})
+	if err != nil || !found || len(runs) != 1 || runs[0].State.Type != flowrun.Submitted || runs[0].Flow.Name != "etl" {
+		t.Errorf("claim found by page: %v; read as %+v, %v", found, runs, err)
 	}
 }
 

@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+)
+
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	promised := "etl-" + flowrun.Identifier("r", "v1")
+	claimed := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "here")}
+	claimed[1].State.Mark.Job = promised
+	rerun := append(slices.Clone(claimed), row(3, flowrun.Scheduled), claimRow(4, "here"))
+	rerun[3].State.Mark.Job = promised // a claim of the first attempt that came late
+	own, other := job("a", 1, false), job("b", 1, false)
+	own.Annotations = map[string]string{flowrun.AnnotationAttempt: "v1"}
+	other.Annotations = map[string]string{flowrun.AnnotationAttempt: "v0"}
+	for _, tt := range []struct {
+		name    string
+		history []flowrun.Row
+		jobs    []batchv1.Job
+		pods    []corev1.Pod
+		age     time.Duration
+		attempt string
+		job     string
+		skip    skip
+	}{
+		{name: "no Job", history: claimed, age: adoptAge, attempt: "v1", job: promised},
+		{name: "claimed a moment ago", history: claimed, age: adoptAge - 1, skip: skipRecent},
+		{name: "its Job is there", history: claimed, age: adoptAge, jobs: []batchv1.Job{own}, skip: skipPromised},
+		{name: "a Pod without a Job lives", history: claimed, age: adoptAge, pods: []corev1.Pod{pod(corev1.PodRunning)}, skip: skipLivePod},
+		{name: "an older Job lives", history: claimed, age: adoptAge, jobs: []batchv1.Job{other}, skip: skipLiveJob},
+		{name: "of another place", history: []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "there")}, age: time.Hour, skip: skipElsewhere},
+		{name: "of a Python agent", history: []flowrun.Row{row(1, flowrun.Scheduled), row(2, flowrun.Submitted)}, age: time.Hour, skip: skipState},
+		{name: "covered", history: append(slices.Clone(claimed), row(3, flowrun.Running), claimRow(4, "here")), age: time.Hour, skip: skipCovered},
+		{name: "a rerun whose first create may be under way", history: rerun, age: flowrun.Fence - 1, skip: skipYoung},
+		{name: "a late claim promised another Job", history: rerun, age: flowrun.Fence, attempt: "v3"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", State: flowrun.State{Type: flowrun.Submitted}, History: tt.history}}
+			read := time.Unix(0, 0)
+			o, why := adopt(view{
+				run: run, stand: run.Standing(), agent: "me", place: "here", here: objects{tt.jobs, tt.pods}, since: read.Add(-tt.age), read: read,
+			})
+			if diff := cmp.Diff([]any{tt.attempt, tt.job, tt.skip, false}, []any{o.Attempt, o.Run.Job, why, o.NeedsClaim}); diff != "" {
+				t.Errorf("attempt, job, skip, claim (-want +got):\n%s", diff)
+			}
+			if why == "" && o.Run.Claimant != "x" {
+				t.Errorf("got claimant %q, want the one who claimed", o.Run.Claimant)
+			}
+		})
+	}
+}
+
+// The cluster is looked at before the history is read: what is Submitted after the
+// Job was seen absent has executed nothing.
+func TestAdoptionLooksAtTheClusterFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1, 1)
+		s.insert("run-0", 2, claimRow(2, "p").State)
+		c := newCluster(s, "p")
+		c.processes = true
+		m := &mortal{server: s, cluster: c}
+		m.live(t, deadline(t), "a")
+		c.group.Wait()
+		s.check(t, "a claim of a process that is gone")
+		looked, read, created := slices.Index(m.names, "jobs"), slices.Index(m.names, "claimed runs"), slices.Index(m.names, "create")
+		if looked < 0 || read < looked || created < read {
+			t.Errorf("got %q, want jobs, then claimed runs, then create", m.names)
+		}
+	})
+}
+
+// A claim that leads to no Job for ten minutes is told, and ends.
+func TestClaimWithoutAJobEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1, 1)
+		s.insert("run-0", 2, claimRow(2, "p").State)
+		c := newCluster(s, "p")
+		c.busy = true
+		(&mortal{server: s, cluster: c}).live(t, deadline(t, 12*time.Minute), "a")
+		run := s.runs["run-0"]
+		last := run.history[len(run.history)-1].State
+		if run.shown != flowrun.Failed || last.Message != errNoJob.Error() || len(s.created) > 0 {
+			t.Errorf("got%s, message %q, jobs %v; want Failed with the reason", historyOf(run), last.Message, s.created)
+		}
+	})
+}
+
+// Who finds that a claim of its own covers another state puts that back at once.
+func TestVerificationPutsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1, 1)
+		s.insert("run-0", 2, flowrun.State{Type: flowrun.Running})
+		s.insert("run-0", 3, claimRow(3, "p").State)
+		c := newCluster(s, "p")
+		a := newAgent(t, s, c, "x", "p", rules{})
+		holds, err := a.launch.Verify(t.Context(), []Offer{{ID: "run-0", Run: Run{Scheduled: 1, Claimant: "x"}}})
+		if err != nil || holds["run-0"] || s.runs["run-0"].shown != flowrun.Running {
+			t.Errorf("got %v %v,%s; want Running put back", holds, err, historyOf(s.runs["run-0"]))
+		}
+	})
+}
+
+// What the queue keeps back is started beside it (D-21).
+func TestOverdueRunsAreStarted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1, 2)
+		s.late = map[flowrun.ID]bool{"run-1": true}
+		c := newCluster(s, "p")
+		c.processes = true
+		(&mortal{server: s, cluster: c}).live(t, deadline(t), "a")
+		c.group.Wait()
+		s.check(t, "a run that the queue does not return")
+	})
+}
