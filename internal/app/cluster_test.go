@@ -36,6 +36,8 @@ type cluster struct {
 	*recorder
 	overrides []*override
 	logs      map[string]string
+	missing   []string // rights
+	reviewed  []string // rights that were asked for
 
 	lock    sync.Mutex
 	version int
@@ -216,6 +218,9 @@ func (c *cluster) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Query().Get("watch") != "" {
 		return c.watch(req, e)
 	}
+	if strings.HasPrefix(req.URL.Path, "/apis/authorization.k8s.io/") { // the Python agents never ask
+		return c.review(e).response(req)
+	}
 	e.Answer = c.answer(e, req)
 	c.add(e)
 	return e.Answer.response(req)
@@ -228,6 +233,9 @@ func (c *cluster) answer(e exchange, req *http.Request) answer {
 		return a
 	}
 	parts := resourcePath.FindStringSubmatch(e.Request.Path)
+	if e.Request.Path == "/version" {
+		return object(http.StatusOK, map[string]any{"gitVersion": "v1.33.1"})
+	}
 	if parts == nil {
 		return failure(http.StatusNotFound, "no such path: "+e.Request.Path)
 	}
@@ -239,6 +247,8 @@ func (c *cluster) answer(e exchange, req *http.Request) answer {
 		})
 	case kinds[resource][0] == "":
 		return failure(http.StatusNotFound, "no such resource: "+resource)
+	case req.Method == http.MethodPost && req.URL.Query().Get("dryRun") == "All":
+		return object(http.StatusCreated, clone(e.Request.Body.(map[string]any)))
 	case req.Method == http.MethodPost:
 		return c.create(resource, parts[1], e.Request.Body)
 	case name == "":
@@ -252,11 +262,55 @@ func (c *cluster) answer(e exchange, req *http.Request) answer {
 		log := c.logs[name]
 		return answer{Text: &log, ContentType: "text/plain"}
 	}
+	if req.Method == http.MethodPatch && resource == "jobs" {
+		return c.stop(clone(found))
+	}
 	if req.Method == http.MethodDelete {
 		delete(c.objects[resource], parts[1]+"/"+name)
 		c.tell(resource, "DELETED", found)
 	}
 	return object(http.StatusOK, found)
+}
+
+// stop does what the Job controller does about a Job whose parallelism was set to 0.
+func (c *cluster) stop(job map[string]any) answer {
+	spec, _ := job["spec"].(map[string]any)
+	spec["parallelism"] = 0
+	if status, _ := job["status"].(map[string]any); status != nil {
+		delete(status, "active")
+	}
+	for key, pod := range c.objects["pods"] {
+		status, _ := pod["status"].(map[string]any)
+		owners, _ := metadata(pod)["ownerReferences"].([]any)
+		owned := slices.ContainsFunc(owners, func(o any) bool { return o.(map[string]any)["uid"] == metadata(job)["uid"] })
+		if phase := text(status["phase"]); owned && phase != "Succeeded" && phase != "Failed" {
+			delete(c.objects["pods"], key)
+			c.tell("pods", "DELETED", pod)
+		}
+	}
+	c.store("jobs", job)
+	return object(http.StatusOK, job)
+}
+
+// review answers what rights the agent has: all but those that are missing.
+func (c *cluster) review(e exchange) answer {
+	var review struct {
+		Spec struct {
+			ResourceAttributes struct{ Verb, Resource, Subresource, Namespace, Name string }
+		}
+	}
+	convert(e.Request.Body, &review)
+	a := review.Spec.ResourceAttributes
+	right := a.Verb + " " + strings.TrimSuffix(a.Resource+"/"+a.Subresource, "/")
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if slices.Contains(c.missing, "review") {
+		return failure(http.StatusForbidden, "no")
+	}
+	c.reviewed = append(c.reviewed, right+" "+a.Name)
+	return object(http.StatusCreated, map[string]any{
+		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "status": map[string]any{"allowed": !slices.Contains(c.missing, right)},
+	})
 }
 
 func (c *cluster) overridden(e exchange) (answer, bool) {

@@ -15,6 +15,7 @@ type Kind uint8
 // Pending: no Pod, or none with a node. Starting: on a node, not running yet.
 // Running. Succeeded: ended well. Failed: ended badly, for good. Stuck: cannot go
 // on, for the reason and since the time that the verdict names. Gone: deleted.
+// Stopped: its parallelism was set to 0 and its Pods were ended for that.
 const (
 	Pending Kind = iota
 	Starting
@@ -23,6 +24,7 @@ const (
 	Failed
 	Stuck
 	Gone
+	Stopped
 )
 
 func (k Kind) String() string {
@@ -41,6 +43,8 @@ func (k Kind) String() string {
 		return "stuck"
 	case Gone:
 		return "gone"
+	case Stopped:
+		return "stopped"
 	}
 	return "unknown"
 }
@@ -75,7 +79,7 @@ type Verdict struct {
 	// Since is when it came to this.
 	Since   time.Time
 	Culprit Culprit
-	// Message is one sentence for the owner of the run, empty unless Failed, Stuck or Gone.
+	// Message is one sentence for the owner of the run, empty unless Failed, Stuck, Gone or Stopped.
 	Message string
 	// Patience is how many times the grace period a stuck Job may go on; 0 means
 	// for ever.
@@ -118,6 +122,8 @@ func (f Facts) verdict() Verdict {
 		return Verdict{Kind: Succeeded, Since: cmpTime(j.Ended.Since, j.Ending.Since)}
 	case j.Ended.Type == "Failed" || j.Ending.Type == "FailureTarget":
 		return f.failed()
+	case f.stopped():
+		return Verdict{Kind: Stopped, Reason: "JobStopped", Message: fmt.Sprintf("Job %q was stopped (parallelism 0)", j.Name)}
 	}
 	if i := slices.IndexFunc(f.Pods, func(p Pod) bool { return p.Phase == corev1.PodSucceeded }); i >= 0 {
 		return Verdict{Kind: Succeeded, Since: f.Pods[i].endedAt()}
@@ -132,6 +138,17 @@ func (f Facts) verdict() Verdict {
 		return Verdict{Kind: Pending, Reason: "Retry"}
 	}
 	return f.failed()
+}
+
+// stopped reports whether the Job makes no Pod any more and its last one was ended
+// for that. On Kubernetes 1.34.4 the Job controller deletes the Pods at once and counts
+// none of them: the Job never gets a condition, and its status loses what was active.
+// A process that ignores SIGTERM is killed at the end of its Pod's grace period. In the
+// second before it vanishes such a Pod shows Failed with 143 or 137, ContainerStatusUnknown
+// where nothing ran, or Succeeded, and says nothing of the flow.
+func (f Facts) stopped() bool {
+	return f.Job.Parallelism == 0 && !f.Job.Deleting && !slices.ContainsFunc(f.Pods, Pod.Live) &&
+		(len(f.Pods) == 0 || f.Pods[0].Deleting)
 }
 
 // orphaned is the verdict on Pods whose Job was deleted without them: nobody makes

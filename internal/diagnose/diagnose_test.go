@@ -142,6 +142,8 @@ const noQuota = `Error creating: pods "prefect-job-x-zz" is forbidden: exceeded 
 
 func verdictCases() map[string]verdictCase {
 	one := func(p *corev1.Pod) []*corev1.Pod { return []*corev1.Pod{p} }
+	parallelism0 := func(j *batchv1.Job) { j.Spec.Parallelism = new(int32(0)) }
+	stoppedJob, deleting := job(parallelism0), func(p *corev1.Pod) { p.DeletionTimestamp = new(at(50)) }
 	failed := condition(batchv1.JobFailed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 	return map[string]verdictCase{
 		"no pod yet":                           {job: job(), kind: diagnose.Pending, reason: "NoPod"},
@@ -224,8 +226,16 @@ func verdictCases() map[string]verdictCase {
 			job:  job(func(j *batchv1.Job) { j.Spec.PodFailurePolicy = &batchv1.PodFailurePolicy{} }),
 			pods: one(pod(corev1.PodFailed, ended("flow", 1, "Error", ""))), kind: diagnose.Pending, reason: "Retry",
 		},
-		"stopped": {
-			job:  job(func(j *batchv1.Job) { j.Spec.Parallelism, j.Spec.BackoffLimit = new(int32(0)), new(int32(6)) }),
+		"stopped":                       {job: stoppedJob, kind: diagnose.Stopped, reason: "JobStopped"},
+		"stopped, its pod killed":       {job: stoppedJob, pods: one(pod(corev1.PodFailed, deleting, ended("flow", 137, "Error", ""))), kind: diagnose.Stopped, reason: "JobStopped"},
+		"stopped, its pod ended well":   {job: stoppedJob, pods: one(pod(corev1.PodSucceeded, deleting)), kind: diagnose.Stopped, reason: "JobStopped"},
+		"stopped, its pod had ended":    {job: stoppedJob, pods: one(pod(corev1.PodSucceeded)), kind: diagnose.Succeeded},
+		"stopped, its pod still ends":   {job: stoppedJob, pods: one(pod(corev1.PodRunning, deleting, running())), kind: diagnose.Running},
+		"stopped, could not get a pod":  {job: stoppedJob, events: []corev1.Event{event("FailedCreate", noQuota)}, kind: diagnose.Stopped, reason: "JobStopped"},
+		"stopped and deleted":           {job: job(parallelism0, func(j *batchv1.Job) { j.DeletionTimestamp = new(at(50)) }), kind: diagnose.Gone, reason: "JobDeleted"},
+		"stopped after it was complete": {job: job(parallelism0, condition(batchv1.JobComplete, "", "")), kind: diagnose.Succeeded},
+		"stopped after it failed": {
+			job:  job(parallelism0, func(j *batchv1.Job) { j.Spec.BackoffLimit = new(int32(6)) }),
 			pods: one(pod(corev1.PodFailed, ended("flow", 143, "Error", ""))), kind: diagnose.Failed, reason: "Error",
 		},
 		"image pull": {

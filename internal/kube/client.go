@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/rest"
@@ -25,6 +26,7 @@ type Jobs interface {
 	Get(ctx context.Context, name string, o metav1.GetOptions) (*batchv1.Job, error)
 	List(ctx context.Context, o metav1.ListOptions) (*batchv1.JobList, error)
 	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+	Patch(ctx context.Context, name string, kind types.PatchType, data []byte, o metav1.PatchOptions, subresources ...string) (*batchv1.Job, error)
 	Delete(ctx context.Context, name string, o metav1.DeleteOptions) error
 }
 

@@ -339,6 +339,32 @@ func TestDeleteNamesWhatWasLookedAt(t *testing.T) {
 	}
 }
 
+func TestStopNamesWhatWasLookedAt(t *testing.T) {
+	t.Parallel()
+	answers := []*apierrors.StatusError{
+		nil, apierrors.NewNotFound(batchv1.Resource("jobs"), "a"), apierrors.NewConflict(batchv1.Resource("jobs"), "a", errors.New("changed")),
+	}
+	c, s := connect(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Content-Type"); got != string(types.MergePatchType) {
+			t.Errorf("got content type %q", got)
+		}
+		if refusal := answers[n-1]; refusal != nil {
+			refuse(t, w, refusal)
+			return
+		}
+		answer(t, w, http.StatusOK, job("a", "1"))
+	})
+	for n := range answers {
+		if err := c.Stop(t.Context(), "flows", "a", "the-uid", "42"); apierrors.IsConflict(err) != (n == 2) || (err != nil) != (n == 2) {
+			t.Errorf("request %d: got %v", n, err)
+		}
+	}
+	const want = `{"metadata":{"resourceVersion":"42","uid":"the-uid"},"spec":{"parallelism":0}}`
+	if s.bodies[0] != want || s.requests[0] != "PATCH /apis/batch/v1/namespaces/flows/jobs/a" {
+		t.Errorf("got %s with %s, want %s", s.requests[0], s.bodies[0], want)
+	}
+}
+
 func TestPodLogKeepsTheEnd(t *testing.T) {
 	t.Parallel()
 	c, s := connect(t, func(_ int, w http.ResponseWriter, _ *http.Request) {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"time"
 
@@ -78,6 +79,24 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// Stop ends the Pods of exactly the Job that was looked at, in the version that was
+// looked at, and keeps the Job and its name: it sets the parallelism to 0. A Job that
+// is gone is success; one that is another by now is a conflict, or invalid where only
+// the UID differs.
+func (c *Client) Stop(ctx context.Context, namespace, name, uid, resourceVersion string) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]string{"uid": uid, "resourceVersion": resourceVersion},
+		"spec":     map[string]int{"parallelism": 0},
+	})
+	if err == nil {
+		_, err = c.JobsIn(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fail(err, "patch", "jobs", namespace, name)
 }
 
 // Delete deletes exactly the Job that was looked at, in the version that was

@@ -19,6 +19,7 @@ func Permissions(namespace string) []Permission {
 		{"batch", "jobs", "delete", "", "finished Jobs stay"},
 		{"batch", "jobs", "get", "", "a start whose answer was lost cannot be told from somebody else's Job"},
 		{"batch", "jobs", "list", "", "endings are not seen"},
+		{"batch", "jobs", "patch", "", "a Job that shall not go on is deleted once it is five minutes old, instead of being stopped at once"},
 		{"batch", "jobs", "watch", "", "endings are not seen"},
 		{"", "pods", "list", "", "endings are not seen"},
 		{"", "pods", "watch", "", "endings are not seen"},

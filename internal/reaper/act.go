@@ -20,6 +20,7 @@ type plan struct {
 	backs    []job // put-backs, written at once
 	failures []job // runs to be failed
 	tells    []job // lines that come without a state
+	stops    []job
 	deletes  []job
 	pods     []job // Pods to be deleted
 	rechecks []job
@@ -44,6 +45,8 @@ func (p *plan) add(c *runCase, actions []jobAction) {
 			p.failures = append(p.failures, item)
 		case a.Kind == ReportLog && !fails:
 			p.tells = append(p.tells, item)
+		case a.Kind == StopJob:
+			p.stops = append(p.stops, item)
 		case a.Kind == DeleteJob:
 			p.deletes = append(p.deletes, item)
 		case a.Kind == DeletePod:
@@ -59,6 +62,7 @@ func (r *Reaper) act(ctx context.Context, p *plan) {
 	r.write(ctx, r.due(p.backs))
 	r.tell(ctx, p.tells)
 	r.fail(ctx, p.failures)
+	r.stopAll(ctx, r.confirm(ctx, p.stops))
 	r.deleteAll(ctx, r.confirm(ctx, p.deletes))
 	r.deletePods(ctx, p.pods)
 	for _, a := range p.rechecks {
@@ -119,7 +123,7 @@ func (r *Reaper) repeat(rep *report) []job {
 			}
 		case Recheck:
 			r.again(rep.runCase, a.After)
-		case Ask, DeleteJob, DeletePod:
+		case Ask, StopJob, DeleteJob, DeletePod:
 		}
 	}
 	if !failing {
@@ -186,18 +190,18 @@ func (r *Reaper) tell(ctx context.Context, items []job) {
 	}
 }
 
-// confirm leaves out the Jobs that live and whose runs, read once more, are not to
-// be stopped any longer: a person may have started one again.
+// confirm leaves out the Jobs that go on and whose runs, read once more, do not say
+// any longer that they shall not: a person may have started one again.
 func (r *Reaper) confirm(ctx context.Context, items []job) []job {
 	var ids []flowrun.ID
 	for _, item := range items {
-		if item.live() {
+		if !item.facts.ended() {
 			ids = append(ids, item.id)
 		}
 	}
 	answers := r.ask(ctx, ids)
 	return slices.DeleteFunc(items, func(item job) bool {
-		if !item.live() {
+		if item.facts.ended() {
 			return false
 		}
 		if failure, failed := answers.failed[item.id]; failed {
@@ -206,7 +210,7 @@ func (r *Reaper) confirm(ctx context.Context, items []job) []job {
 		}
 		item.run = answers.of(item.id)
 		still := slices.ContainsFunc(r.decide(item.runCase), func(a jobAction) bool {
-			return a.Kind == DeleteJob && a.facts.job.UID == item.facts.job.UID
+			return a.Kind == item.Kind && a.facts.job.UID == item.facts.job.UID
 		})
 		if !still {
 			r.again(item.runCase, doubt)
@@ -215,7 +219,33 @@ func (r *Reaper) confirm(ctx context.Context, items []job) []job {
 	})
 }
 
-func (j job) live() bool { return j.facts.started && j.facts.occupied }
+// stopAll stops Jobs, each exactly as it was looked at.
+func (r *Reaper) stopAll(ctx context.Context, items []job) {
+	errs := each(ctx, items, func(ctx context.Context, item job) error {
+		j := item.facts.job
+		return r.cluster.Stop(ctx, j.Namespace, j.Name, j.UID, j.ResourceVersion)
+	})
+	for i, item := range items {
+		if errs[i] != nil {
+			r.keepStopping(ctx, item, fmt.Errorf("stop job %q: %w", item.facts.job.Name, errs[i]))
+			continue
+		}
+		item.memory.undone = 0
+		_, state := item.run.counting()
+		r.log.InfoContext(ctx, "job stopped", slog.String("flow_run_id", string(item.id)), slog.String("job", item.facts.job.Name),
+			slog.String("reason", string(state)), slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)))
+	}
+}
+
+// keepStopping tries again, or without the right deletes the Job instead.
+func (r *Reaper) keepStopping(ctx context.Context, item job, err error) {
+	if !r.lacks(ctx, "patch jobs", "jobs that shall not go on are deleted once they are five minutes old", err) {
+		r.keepOn(ctx, item.runCase, err)
+		return
+	}
+	item.memory.unstoppable = true
+	r.again(item.runCase, firstRetry)
+}
 
 // deleteAll deletes Jobs, each exactly as it was looked at.
 func (r *Reaper) deleteAll(ctx context.Context, items []job) {
@@ -225,18 +255,18 @@ func (r *Reaper) deleteAll(ctx context.Context, items []job) {
 	})
 	for i, item := range items {
 		if errs[i] != nil {
-			r.keepOn(ctx, item.runCase, "delete jobs", "finished jobs stay", fmt.Errorf("delete job %q: %w", item.facts.job.Name, errs[i]))
+			r.keepDeleting(ctx, item.runCase, "delete jobs", "finished jobs stay", fmt.Errorf("delete job %q: %w", item.facts.job.Name, errs[i]))
 			continue
 		}
-		item.memory.deleted, item.memory.undeleted = len(item.jobs) == 1, 0
+		item.memory.deleted, item.memory.undone = len(item.jobs) == 1, 0
 		attrs := []slog.Attr{
 			slog.String("flow_run_id", string(item.id)), slog.String("job", item.facts.job.Name),
 			slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)),
 		}
-		if item.facts.job.Finished() {
+		if item.facts.ended() {
 			r.log.LogAttrs(ctx, slog.LevelInfo, "finished job deleted", attrs...)
 		} else {
-			r.log.LogAttrs(ctx, slog.LevelInfo, "job of an ended flow run deleted", attrs...)
+			r.log.LogAttrs(ctx, slog.LevelInfo, "job that shall not go on deleted", attrs...)
 		}
 	}
 }
@@ -249,24 +279,29 @@ func (r *Reaper) deletePods(ctx context.Context, items []job) {
 	})
 	for i, item := range items {
 		if errs[i] != nil {
-			r.keepOn(ctx, item.runCase, "delete pods", "pods that outlived their job stay", fmt.Errorf("delete pod %q: %w", item.Pod.Name, errs[i]))
+			r.keepDeleting(ctx, item.runCase, "delete pods", "pods that outlived their job stay", fmt.Errorf("delete pod %q: %w", item.Pod.Name, errs[i]))
 			continue
 		}
-		item.memory.undeleted = 0
+		item.memory.undone = 0
 		r.log.InfoContext(ctx, "pod without a job deleted", slog.String("flow_run_id", string(item.id)), slog.String("pod", item.Pod.Name))
 	}
 }
 
-// keepOn tries a deletion again: soon at first, rarely where the right is missing.
-func (r *Reaper) keepOn(ctx context.Context, c *runCase, right, effect string, err error) {
+// keepDeleting tries a deletion again: rarely where the right is missing.
+func (r *Reaper) keepDeleting(ctx context.Context, c *runCase, right, effect string, err error) {
 	if r.lacks(ctx, right, effect, err) {
 		r.again(c, keepRecheck)
 		return
 	}
-	after := backOff(c.memory.undeleted)
-	c.memory.undeleted++
-	r.log.WarnContext(ctx, "not deleted, trying again", slog.String("flow_run_id", string(c.id)),
-		slog.Int("attempt", c.memory.undeleted), slog.Duration("after", after), slog.Any("error", err))
+	r.keepOn(ctx, c, err)
+}
+
+// keepOn tries to end something again, soon at first.
+func (r *Reaper) keepOn(ctx context.Context, c *runCase, err error) {
+	after := backOff(c.memory.undone)
+	c.memory.undone++
+	r.log.WarnContext(ctx, "not stopped or deleted, trying again", slog.String("flow_run_id", string(c.id)),
+		slog.Int("attempt", c.memory.undone), slog.Duration("after", after), slog.Any("error", err))
 	r.again(c, after)
 }
 

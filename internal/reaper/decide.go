@@ -3,6 +3,7 @@ package reaper
 import (
 	"cmp"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
@@ -40,9 +41,13 @@ const (
 	// podWait is how long a Job may be without a Pod, and a Pod without a running
 	// container, before the events are read for the reason.
 	podWait = 5 * time.Second
-	// keepRecheck is how often a finished Job that is kept for its unfinished run,
-	// or one that runs, is looked at: nothing in the cluster tells when the run ends.
+	// keepRecheck is how often a finished Job that is kept for its unfinished run is
+	// looked at: nothing in the cluster tells when the run ends.
 	keepRecheck = 5 * time.Minute
+	// liveRecheck is how often a Job that goes on is looked at: nothing in the cluster
+	// tells that its run was cancelled or started again. Another place waits two
+	// minutes for us to end what still runs here.
+	liveRecheck = time.Minute
 	// doubt is the time between two looks before something is believed that is
 	// not there: a run that Prefect does not know, a Job that is gone.
 	doubt = 30 * time.Second
@@ -105,7 +110,9 @@ type facts struct {
 	started, occupied bool
 	// orphans says that the Job is gone and these are Pods that outlived it.
 	orphans bool
-	run     run
+	// unstoppable says that the right to stop the Job is missing.
+	unstoppable bool
+	run         run
 	// witnessed is the attempt that the run was in when this process first read it
 	// while the Job had not ended, 0 if it never did.
 	witnessed int
@@ -120,15 +127,14 @@ type facts struct {
 type ActionKind uint8
 
 // Ask: read the run from Prefect and decide again. ReportLog: write a line to the
-// run's log. SetState: fail the run, or put the counting state back. DeleteJob.
-// DeletePod: delete a Pod whose Job is gone. Recheck: look again after a while.
-//
-// Stopping a live Job (parallelism 0) will be one more: a Job that a newer attempt
-// superseded is not stopped yet.
+// run's log. SetState: fail the run, or put the counting state back. StopJob: end its
+// Pods and keep it. DeleteJob. DeletePod: delete a Pod whose Job is gone. Recheck: look
+// again after a while.
 const (
 	Ask ActionKind = iota
 	ReportLog
 	SetState
+	StopJob
 	DeleteJob
 	DeletePod
 	Recheck
@@ -151,9 +157,10 @@ type Action struct {
 }
 
 // decide says what is to be done about one Job. It never touches a Job of
-// another program, never deletes a Job that may still run unless its run was
-// cancelled, and never writes over a final state. In doubt it waits. Jobs of Python agents are reported like ours,
-// and deleted if their name says, beside their labels, whose they are.
+// another program, never ends one that may still run unless its run was cancelled,
+// started anew, or ended before the Job could start, and never writes over a final
+// state. In doubt it waits. Jobs of Python agents are reported like ours, and ended and
+// deleted if their name says, beside their labels, whose they are.
 func decide(f facts, p Policy) []Action {
 	if !mine(f.job) || f.job.RunID != f.id {
 		return nil
@@ -162,10 +169,10 @@ func decide(f facts, p Policy) []Action {
 		return []Action{back}
 	}
 	actions := f.report(p)
-	if len(actions) == 0 || actions[0].Kind == Recheck {
-		actions = append(actions, f.remove(p)...)
+	if slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == Ask || a.Kind == SetState }) {
+		return actions
 	}
-	return actions
+	return append(actions, f.end(p)...)
 }
 
 // mine reports whether a Job is ours or a Python agent's.
@@ -177,13 +184,13 @@ func (f facts) report(p Policy) []Action {
 	switch {
 	case f.verdict.Unexplained():
 		return []Action{{Kind: Recheck, After: f.nextLook(p)}}
-	case f.verdict.Kind != diagnose.Failed && f.verdict.Kind != diagnose.Stuck:
+	case f.verdict.Kind != diagnose.Failed && f.verdict.Kind != diagnose.Stuck && f.verdict.Kind != diagnose.Stopped:
 		return nil
 	case rest > 0:
 		return []Action{{Kind: Recheck, After: rest}}
 	case f.run.knowledge == unasked:
 		return []Action{{Kind: Ask}}
-	case f.run.knowledge == unknown, f.run.final(), !f.speaks(p), f.busy:
+	case f.run.knowledge == unknown, f.run.final(), !f.speaks(p), f.busy, f.held():
 		return nil
 	case !fatal && p.Standby > 0:
 		return f.nextPatience(p)
@@ -194,6 +201,12 @@ func (f facts) report(p Policy) []Action {
 		return []Action{{Kind: Recheck, After: wait}}
 	}
 	return f.fail(p)
+}
+
+// held reports whether somebody keeps a Job from starting that never did.
+func (f facts) held() bool {
+	_, state := f.run.counting()
+	return f.verdict.Kind == diagnose.Stopped && state == flowrun.Submitted
 }
 
 // nextLook is when a Job that waits without a word is looked at again: its reason
@@ -314,32 +327,13 @@ func active(t flowrun.StateType) bool {
 	return t == flowrun.Submitted || t == flowrun.Running || t == flowrun.Cancelling
 }
 
-// putBack uncovers the counting state if a void write of this place hides it: a
-// verdict that came too late, or a put-back of a state that no longer counts.
+// putBack uncovers the counting state if a late write of this place hides it.
 func (f facts) putBack(p Policy) (Action, bool) {
-	r := f.run
-	if r.knowledge != known || !r.folded || !r.standing.Covered(r.snapshot.State.Type) || !coveredHere(r.snapshot, p.Place) {
+	if f.run.knowledge != known {
 		return Action{}, false
 	}
-	counting := r.standing.Counting
-	return Action{Kind: SetState, Write: flowrun.Write{
-		FlowRunID: f.id, Version: r.snapshot.Version, Type: counting.State.Type, Message: counting.State.Message,
-		Inner: counting.State.Data,
-		Mark:  flowrun.Mark{Kind: flowrun.PutBack, Agent: p.Agent, Place: p.Place, On: counting.Version, OnType: counting.State.Type},
-	}}, true
-}
-
-// coveredHere reports whether the row that hides the others is a verdict or a
-// put-back of this place.
-func coveredHere(s flowrun.Snapshot, place string) bool {
-	for _, row := range s.History {
-		m := row.State.Mark
-		ours := (m.Kind == flowrun.Verdict || m.Kind == flowrun.PutBack) && m.Place == place
-		if ours && row.Version == s.Version && row.State.Type == s.State.Type {
-			return true
-		}
-	}
-	return false
+	write, ok := f.run.snapshot.PutBack(p.Agent, p.Place)
+	return Action{Kind: SetState, Write: write}, ok
 }
 
 // gone says what is to be done about a run of which neither a Job nor a Pod that

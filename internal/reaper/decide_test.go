@@ -60,7 +60,7 @@ func failedJob(r run, mods ...func(*facts)) facts {
 	f := facts{
 		id: someRun, newest: true, started: true, run: r, now: noon, watched: time.Hour,
 		job: diagnose.Job{
-			Namespace: "flows", Name: "j", UID: "uid-j", RunID: someRun, Managed: true, Attempt: "v3", Created: noon.Add(-10 * time.Minute),
+			Namespace: "flows", Name: "j", UID: "uid-j", RunID: someRun, Managed: true, Attempt: "v3", Created: noon.Add(-10 * time.Minute), Parallelism: 1,
 			Ended: diagnose.Condition{Type: "Failed"},
 		},
 		verdict: diagnose.Verdict{Kind: diagnose.Failed, Reason: "OOMKilled", Since: noon, Message: "out of memory"},
@@ -89,15 +89,25 @@ func TestDecide(t *testing.T) {
 	}
 	stuck := func(reason string, patience int, since time.Duration) func(*facts) {
 		return func(f *facts) {
-			f.started, f.occupied, f.job.Ended = false, true, diagnose.Condition{}
+			f.same, f.started, f.occupied, f.job.Ended = time.Hour, false, true, diagnose.Condition{}
 			f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: reason, Patience: patience, Since: noon.Add(-since)}
 		}
 	}
 	alive := func(f *facts) {
-		f.occupied, f.job.Ended, f.verdict = true, diagnose.Condition{}, diagnose.Verdict{Kind: diagnose.Running}
+		f.same, f.occupied, f.job.Ended, f.verdict = time.Hour, true, diagnose.Condition{}, diagnose.Verdict{Kind: diagnose.Running}
 	}
-	running := foreign(5, flowrun.Running)
+	running, again := foreign(5, flowrun.Running), foreign(6, flowrun.Scheduled)
+	cancelled := foreign(6, flowrun.Cancelled)
 	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), running)
+	covered := verdict(7, 5, flowrun.Running)
+	covered.State.Mark.Place = "there"
+	ending := func(f *facts) { alive(f); f.job.Parallelism = 0 }
+	stopped := func(f *facts) {
+		ending(f)
+		f.occupied, f.verdict.Kind = false, diagnose.Stopped
+	}
+	helpless := func(f *facts) { alive(f); f.unstoppable = true }
+	older := func(f *facts) { f.newest, f.same = false, 0 }
 	report := []ActionKind{ReportLog, SetState}
 	tests := map[string]struct {
 		facts facts
@@ -110,7 +120,7 @@ func TestDecide(t *testing.T) {
 		"failed by us":        {failedJob(claimed(running, verdict(6, 5, flowrun.Running))), []ActionKind{DeleteJob}},
 		"failed by us, young": {failedJob(claimed(running, verdict(6, 5, flowrun.Running)), young), []ActionKind{Recheck}},
 		"rerun waits":         {failedJob(claimed(running, foreign(6, flowrun.Scheduled))), []ActionKind{Recheck}},
-		"rerun waits for a Job that cannot start": {failedJob(claimed(running, foreign(6, flowrun.Scheduled)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
+		"rerun waits for a Job that cannot start": {failedJob(claimed(running, again), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{StopJob}},
 		"rerun claimed, its Job still to come":    {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"))), []ActionKind{Recheck}},
 		"rerun running, its Job not seen yet":     {failedJob(claimed(running, foreign(6, flowrun.Scheduled), claim(7, "me", "here", "k"), foreign(8, flowrun.Running))), []ActionKind{Recheck}},
 		"older Job of a rerun":                    {failedJob(claimed(running), func(f *facts) { f.newest = false }), []ActionKind{DeleteJob}},
@@ -128,13 +138,13 @@ func TestDecide(t *testing.T) {
 		"foreign Job":                             {failedJob(claimed(running), func(f *facts) { f.job.Managed = false }), nil},
 		"Job with the label of another run":       {failedJob(claimed(running), func(f *facts) { f.job.RunID = "other" }), nil},
 
-		"no history, submitted":              {failedJob(shown(4, flowrun.Submitted)), report},
-		"no history, submitted once more":    {failedJob(shown(7, flowrun.Submitted)), []ActionKind{Recheck}},
-		"no history, running":                {failedJob(shown(5, flowrun.Running)), report},
-		"no history, scheduled":              {failedJob(shown(6, flowrun.Scheduled)), []ActionKind{Recheck}},
-		"no history, finished":               {failedJob(shown(6, flowrun.Success)), []ActionKind{DeleteJob}},
-		"a void verdict covers a success":    {failedJob(claimed(running, foreign(6, flowrun.Success), verdict(7, 5, flowrun.Running))), []ActionKind{SetState}},
-		"a void claim is repaired elsewhere": {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "me", "here", "j"), running, claim(6, "you", "here", "j"))), report},
+		"no history, submitted":           {failedJob(shown(4, flowrun.Submitted)), report},
+		"no history, submitted once more": {failedJob(shown(7, flowrun.Submitted)), []ActionKind{Recheck}},
+		"no history, running":             {failedJob(shown(5, flowrun.Running)), report},
+		"no history, scheduled":           {failedJob(shown(6, flowrun.Scheduled)), []ActionKind{Recheck}},
+		"no history, finished":            {failedJob(shown(6, flowrun.Success)), []ActionKind{DeleteJob}},
+		"a void verdict covers a success": {failedJob(claimed(running, foreign(6, flowrun.Success), verdict(7, 5, flowrun.Running))), []ActionKind{SetState}},
+		"a void claim covers Running":     {failedJob(history(foreign(3, flowrun.Scheduled), claim(4, "me", "here", "j"), running, claim(6, "you", "here", "j"))), []ActionKind{SetState}},
 
 		"ended well, run final":             {failedJob(claimed(running, foreign(6, flowrun.Failed)), well), []ActionKind{DeleteJob}},
 		"ended well, task runs wait":        {failedJob(claimed(running), well), []ActionKind{Recheck}},
@@ -142,33 +152,71 @@ func TestDecide(t *testing.T) {
 		"ended well, not asked, old":        {failedJob(run{}, well), []ActionKind{Ask}},
 		"ended well, a pod of it ends":      {failedJob(claimed(running, foreign(6, flowrun.Success)), well, func(f *facts) { f.occupied = true }), nil},
 		"ended well, its pod never started": {failedJob(claimed(running, foreign(6, flowrun.Success)), well, func(f *facts) { f.started, f.occupied = false, true }), nil},
-		"a claim covers a void verdict":     {failedJob(claimed(running, foreign(6, flowrun.Success), verdict(7, 5, flowrun.Running), claim(8, "you", "here", "j"))), []ActionKind{DeleteJob}},
-		"stuck, failed, its pod ended":      {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started, f.occupied = true, false }), nil},
+		"a claim covers a void verdict":     {failedJob(claimed(running, foreign(6, flowrun.Success), verdict(7, 5, flowrun.Running), claim(8, "you", "here", "j"))), []ActionKind{SetState}},
+		"stuck, failed, its pod ended":      {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started, f.occupied = true, false }), []ActionKind{Recheck}},
 		"being deleted":                     {failedJob(claimed(running, foreign(6, flowrun.Success)), well, func(f *facts) { f.job.Deleting = true }), nil},
 
-		"stuck within the grace period":      {failedJob(run{}, stuck("ErrImagePull", 1, time.Minute)), []ActionKind{Recheck}},
+		"stuck within the grace period":      {failedJob(run{}, stuck("ErrImagePull", 1, time.Minute)), []ActionKind{Recheck, Ask}},
 		"stuck beyond the grace period":      {failedJob(claimed(), stuck("ErrImagePull", 1, 2*time.Minute)), report},
 		"stuck beyond it, not asked":         {failedJob(run{}, stuck("ErrImagePull", 1, 2*time.Minute)), []ActionKind{Ask}},
-		"stuck for what heals by itself":     {failedJob(claimed(), stuck("Unschedulable", 0, time.Hour)), []ActionKind{ReportLog}},
-		"stuck for what may take longer":     {failedJob(claimed(), stuck("QuotaExceeded", 15, 3*time.Minute)), []ActionKind{ReportLog, Recheck}},
+		"stuck for what heals by itself":     {failedJob(claimed(), stuck("Unschedulable", 0, time.Hour)), []ActionKind{ReportLog, Recheck}},
+		"stuck for what may take longer":     {failedJob(claimed(), stuck("QuotaExceeded", 15, 3*time.Minute)), []ActionKind{ReportLog, Recheck, Recheck}},
 		"stuck for longer than that":         {failedJob(claimed(), stuck("QuotaExceeded", 15, 30*time.Minute)), report},
-		"stuck and failed by us":             {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
-		"stuck and failed by us, young":      {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), young), []ActionKind{Recheck}},
-		"stuck and cancelled":                {failedJob(claimed(foreign(5, flowrun.Cancelled)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{DeleteJob}},
+		"stuck and failed by us":             {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), young), []ActionKind{StopJob}},
+		"stuck and cancelled":                {failedJob(claimed(foreign(5, flowrun.Cancelled)), stuck("ErrImagePull", 1, time.Hour)), []ActionKind{StopJob}},
 		"stuck, failed, but a container ran": {failedJob(claimed(verdict(5, 4, flowrun.Submitted)), stuck("ErrImagePull", 1, time.Hour), func(f *facts) { f.started = true }), []ActionKind{Recheck}},
 		"running, looked at now and then":    {failedJob(claimed(running), alive), []ActionKind{Recheck}},
 		"running, not asked":                 {failedJob(run{}, alive), []ActionKind{Ask}},
-		"running, young":                     {failedJob(run{}, alive, young), []ActionKind{Recheck}},
-		"running, cancelled a moment ago":    {failedJob(claimed(running, foreign(6, flowrun.Cancelled)), alive, func(f *facts) { f.same = time.Second }), []ActionKind{Recheck}},
-		"running, cancelled long ago":        {failedJob(claimed(running, foreign(6, flowrun.Cancelled)), alive, func(f *facts) { f.same = time.Hour }), []ActionKind{DeleteJob}},
-		"running, its run is unknown":        {failedJob(run{knowledge: unknown}, alive, func(f *facts) { f.same = time.Hour }), []ActionKind{Recheck}},
-		"running, finished by itself":        {failedJob(claimed(running, foreign(6, flowrun.Success)), alive, func(f *facts) { f.same = time.Hour }), []ActionKind{Recheck}},
-		"still running": {failedJob(run{}, func(f *facts) {
-			f.verdict, f.job.Ended = diagnose.Verdict{Kind: diagnose.Running}, diagnose.Condition{}
-		}), nil},
-		"without a pod, looked at again in 5 s": {failedJob(run{}, young, func(f *facts) {
-			f.verdict, f.job.Ended = diagnose.Verdict{Reason: diagnose.NoPod}, diagnose.Condition{}
-		}), []ActionKind{Recheck}},
+		"running, a moment old":              {failedJob(run{}, alive, func(f *facts) { f.job.Created = noon }), []ActionKind{Recheck}},
+		"running, cancelled a moment ago":    {failedJob(claimed(running, cancelled), alive, func(f *facts) { f.same = time.Second }), []ActionKind{Recheck}},
+		"running, cancelled long ago":        {failedJob(claimed(running, cancelled), alive, young), []ActionKind{StopJob}},
+		"running, cancelled, not the newest": {failedJob(claimed(running, cancelled), alive, func(f *facts) { f.newest = false }), []ActionKind{Recheck}},
+		"finished, its pod still running":    {failedJob(claimed(running, cancelled), alive, func(f *facts) { f.job.Ended.Type = "Failed" }), nil},
+		"running, cancelling":                {failedJob(claimed(running, foreign(6, flowrun.Cancelling)), alive), []ActionKind{Recheck}},
+		"running, cancelled, no history":     {failedJob(shown(6, flowrun.Cancelled), alive), []ActionKind{StopJob}},
+		"running, its run is unknown":        {failedJob(run{knowledge: unknown}, alive), []ActionKind{Recheck}},
+		"running, finished by itself":        {failedJob(claimed(running, foreign(6, flowrun.Success)), alive), []ActionKind{Recheck}},
+		"without a pod, cancelled long ago": {failedJob(claimed(cancelled), alive, func(f *facts) {
+			f.verdict = diagnose.Verdict{Reason: diagnose.NoPod}
+		}), []ActionKind{Recheck, StopJob}},
+		"without a pod, looked at again in 5 s": {failedJob(run{}, alive, func(f *facts) {
+			f.verdict, f.job.Created = diagnose.Verdict{Reason: diagnose.NoPod}, noon
+		}), []ActionKind{Recheck, Recheck}},
+
+		"superseded":                            {failedJob(claimed(running, again), alive, young), []ActionKind{StopJob}},
+		"superseded a moment ago":               {failedJob(claimed(running, again), alive, func(f *facts) { f.same = time.Second - 1 }), []ActionKind{Recheck}},
+		"superseded, claimed elsewhere":         {failedJob(claimed(running, again, claim(7, "you", "there", "k")), alive, older), []ActionKind{StopJob}},
+		"superseded, claimed by a Python agent": {failedJob(claimed(running, again, foreign(7, flowrun.Submitted)), alive), []ActionKind{StopJob}},
+		"superseded, running again":             {failedJob(claimed(running, again, foreign(7, flowrun.Running)), alive), []ActionKind{Recheck}},
+		"superseded, no history":                {failedJob(shown(6, flowrun.Scheduled), alive), []ActionKind{Recheck}},
+		"superseded, covered by another place":  {failedJob(claimed(running, again, covered), alive), []ActionKind{Recheck}},
+		"superseded, of a Python agent":         {failedJob(claimed(running, again), alive, func(f *facts) { f.job.Managed, f.job.Python, f.job.Name = false, true, "prefect-job-j" }), []ActionKind{Recheck}},
+		"superseded, foreign":                   {failedJob(claimed(running, again), alive, func(f *facts) { f.job.Managed = false }), nil},
+		"superseded, ends already":              {failedJob(claimed(running, again), ending), nil},
+		"the attempt that waits":                {failedJob(history(foreign(3, flowrun.Scheduled)), alive), []ActionKind{Recheck}},
+		"the attempt that is claimed":           {failedJob(claimed(), alive), []ActionKind{Recheck}},
+		"an attempt that the history lacks yet": {failedJob(claimed(), alive, attempt("v9")), []ActionKind{Recheck}},
+		"an attempt that is none":               {failedJob(claimed(running, again), alive, attempt("vx")), []ActionKind{Recheck}},
+		"no attempt":                            {failedJob(claimed(running, again), alive, attempt("")), []ActionKind{Recheck}},
+		"superseded retry":                      {failedJob(claimed(running, again), alive, attempt("0d5f-uid-of-the-job-before")), []ActionKind{StopJob}},
+		"superseded retry, claimed":             {failedJob(claimed(running, again, claim(7, "me", "here", "k")), alive, attempt("none")), []ActionKind{Recheck}},
+		"retry of a Running run, alive":         {failedJob(claimed(running), alive, attempt("0d5f-uid-of-the-job-before")), []ActionKind{Recheck}},
+
+		"no right to stop":             {failedJob(claimed(running, cancelled), helpless), []ActionKind{DeleteJob}},
+		"no right to stop, young":      {failedJob(claimed(running, cancelled), helpless, young), []ActionKind{Recheck}},
+		"no right to stop, superseded": {failedJob(claimed(running, again), helpless), []ActionKind{DeleteJob}},
+
+		"stopped, cancelled":              {failedJob(claimed(running, cancelled), stopped), []ActionKind{DeleteJob}},
+		"stopped, cancelled, young":       {failedJob(claimed(running, cancelled), stopped, young), []ActionKind{Recheck}},
+		"stopped, a rerun waits":          {failedJob(claimed(running, again), stopped), []ActionKind{Recheck}},
+		"stopped, a rerun is claimed":     {failedJob(claimed(running, again, claim(7, "me", "here", "k")), stopped), []ActionKind{Recheck}},
+		"stopped, a rerun has its Job":    {failedJob(claimed(running, again, claim(7, "me", "here", "k")), stopped, older), []ActionKind{DeleteJob}},
+		"stopped by a person":             {failedJob(claimed(running), stopped), report},
+		"stopped by a person, just now":   {failedJob(claimed(running), stopped, func(f *facts) { f.watched = time.Second }), []ActionKind{Recheck, Recheck}},
+		"stopped before it started":       {failedJob(claimed(), stopped), []ActionKind{Recheck}},
+		"stopped, not asked":              {failedJob(run{}, stopped), []ActionKind{Ask}},
+		"stopped after its pod ended":     {failedJob(claimed(running, cancelled), stopped, func(f *facts) { f.verdict.Kind = diagnose.Failed }), []ActionKind{DeleteJob}},
+		"stopped, its pod is still there": {failedJob(claimed(running, cancelled), stopped, func(f *facts) { f.occupied = true }), nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -209,8 +257,21 @@ func TestNothingIsDeletedIfThatIsSwitchedOff(t *testing.T) {
 	t.Parallel()
 	p := testPolicy()
 	p.DeleteFinished = false
-	if got := decide(failedJob(claimed(foreign(5, flowrun.Success))), p); len(got) != 0 {
-		t.Errorf("got %v", got)
+	cancelled := claimed(foreign(5, flowrun.Cancelled))
+	goesOn := func(f *facts) {
+		f.same, f.job.Ended, f.verdict = time.Hour, diagnose.Condition{}, diagnose.Verdict{Kind: diagnose.Running}
+	}
+	for name, tt := range map[string]struct {
+		facts facts
+		want  []ActionKind
+	}{
+		"finished":         {failedJob(claimed(foreign(5, flowrun.Success))), nil},
+		"goes on":          {failedJob(cancelled, goesOn), []ActionKind{StopJob}},
+		"no right to stop": {failedJob(cancelled, goesOn, func(f *facts) { f.unstoppable = true }), nil},
+	} {
+		if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, p))); diff != "" {
+			t.Errorf("%s: actions (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -288,14 +349,15 @@ func anyFacts(t *rapid.T) facts {
 	return facts{
 		id: someRun, newest: yes("newest"), busy: yes("busy"), started: yes("started"), occupied: yes("occupied"),
 		run: anyRun(t), now: noon, watched: span("watched"), doubted: span("doubted"), same: span("same"),
-		witnessed: rapid.IntRange(0, 7).Draw(t, "witnessed"),
+		witnessed: rapid.IntRange(0, 7).Draw(t, "witnessed"), unstoppable: yes("unstoppable"),
 		job: diagnose.Job{
 			Name: rapid.SampledFrom([]string{"j", "prefect-job-j"}).Draw(t, "name"), Python: yes("python"), RunID: rapid.SampledFrom([]flowrun.ID{someRun, "other"}).Draw(t, "run"), Managed: yes("managed"), Deleting: yes("deleting"),
 			Attempt: rapid.SampledFrom([]string{"", "v0", "v3", "none", "0d5f"}).Draw(t, "attempt"), Created: noon.Add(-span("age")),
-			Ended: diagnose.Condition{Type: rapid.SampledFrom([]string{"", "Complete", "Failed"}).Draw(t, "ended")},
+			Parallelism: rapid.Int32Range(0, 1).Draw(t, "parallelism"),
+			Ended:       diagnose.Condition{Type: rapid.SampledFrom([]string{"", "Complete", "Failed"}).Draw(t, "ended")},
 		},
 		verdict: diagnose.Verdict{
-			Kind:     diagnose.Kind(rapid.IntRange(0, 6).Draw(t, "verdict")),
+			Kind:     diagnose.Kind(rapid.IntRange(0, 7).Draw(t, "verdict")),
 			Patience: rapid.SampledFrom([]int{0, 1, 15}).Draw(t, "patience"), Since: noon.Add(-span("since")),
 		},
 	}
@@ -307,6 +369,8 @@ func TestDecideIsSafe(t *testing.T) {
 		f := anyFacts(t)
 		for _, a := range decide(f, testPolicy()) {
 			switch a.Kind {
+			case StopJob:
+				checkStop(t, f)
 			case DeleteJob:
 				checkDelete(t, f)
 			case SetState:
@@ -327,21 +391,41 @@ func TestDecideIsSafe(t *testing.T) {
 	})
 }
 
+// checkStop tells apart why a Job that may still run is ended.
+func checkStop(t *rapid.T, f facts) {
+	_, state := f.run.counting()
+	older := f.job.Managed && f.run.folded && f.job.Attempt != flowrun.Attempt(f.run.standing.Scheduled) &&
+		(state == flowrun.Scheduled || state == flowrun.Submitted && f.job.Attempt[0] == 'v') && (!f.newest || f.same >= testPolicy().Settle)
+	stuck := f.verdict.Kind == diagnose.Stuck && !f.started && state.IsFinished()
+	cancelled := f.newest && state == flowrun.Cancelled && f.same >= testPolicy().Grace
+	switch {
+	case f.job.RunID != f.id, !f.job.Managed && (!f.job.Python || f.job.Name != "prefect-job-j"):
+		t.Fatal("ends a foreign Job")
+	case f.job.Finished(), f.job.Deleting, f.job.Parallelism == 0:
+		t.Fatal("ends a Job that ends or has ended")
+	case f.run.knowledge != known, !older && !stuck && !cancelled:
+		t.Fatal("ends a Job that may go on")
+	}
+}
+
 func checkDelete(t *rapid.T, f facts) {
 	_, state := f.run.counting()
-	stopped := f.run.knowledge == known && state == flowrun.Cancelled && f.same >= testPolicy().Grace
+	over := f.job.Finished() || f.job.Parallelism == 0
+	if !over {
+		if checkStop(t, f); !f.unstoppable {
+			t.Fatal("deletes a Job that could be stopped")
+		}
+	}
 	switch {
 	case f.job.RunID != f.id, !f.job.Managed && (!f.job.Python || f.job.Name != "prefect-job-j"):
 		t.Fatal("deletes a foreign Job")
 	case noon.Sub(f.job.Created) < flowrun.Retention:
 		t.Fatal("deletes a young Job")
-	case f.occupied && f.started && !stopped:
-		t.Fatal("deletes a Job with a live Pod whose run was not cancelled a grace period ago")
-	case !f.job.Finished() && !stopped && (f.started || !state.IsFinished() && state != flowrun.Scheduled):
-		t.Fatal("deletes an unfinished Job that may matter")
+	case over && f.occupied:
+		t.Fatal("deletes a Job with a live Pod")
 	case f.run.knowledge != known && !f.job.Managed:
 		t.Fatal("deletes what may belong to another Prefect")
-	case f.run.knowledge == known && f.newest && f.job.Finished() && !state.IsFinished():
+	case f.run.knowledge == known && f.newest && over && !state.IsFinished():
 		t.Fatal("deletes the newest Job of a run that is not final")
 	case f.run.knowledge == unasked:
 		t.Fatal("deletes without having asked")
@@ -358,7 +442,8 @@ func checkWrite(t *rapid.T, f facts, w flowrun.Write) {
 		if state.IsFinished() || w.Type != flowrun.Failed {
 			t.Fatalf("writes %s over %s", w.Type, state)
 		}
-		if f.busy || !slices.Contains([]diagnose.Kind{diagnose.Failed, diagnose.Stuck}, f.verdict.Kind) {
+		stopped := f.verdict.Kind == diagnose.Stopped && state != flowrun.Submitted && f.watched >= doubt
+		if f.busy || !stopped && !slices.Contains([]diagnose.Kind{diagnose.Failed, diagnose.Stuck}, f.verdict.Kind) {
 			t.Fatal("fails a run that may be alive")
 		}
 	case flowrun.PutBack:
@@ -430,7 +515,7 @@ func TestDecideOnJobsOfPythonAgents(t *testing.T) {
 		"cancelled before it started": {pythonJob(history(scheduled, submitted, foreign(3, flowrun.Cancelled)), func(f *facts) {
 			f.started, f.occupied, f.job.Ended = false, true, diagnose.Condition{}
 			f.verdict = diagnose.Verdict{Kind: diagnose.Stuck, Reason: "ErrImagePull", Patience: 1, Since: noon.Add(-time.Hour)}
-		}), []ActionKind{DeleteJob}},
+		}), []ActionKind{StopJob}},
 		"of nobody we know": {pythonJob(history(scheduled, submitted, running), func(f *facts) { f.job.Python = false }), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -458,7 +543,7 @@ func TestStandbyComesSecond(t *testing.T) {
 	}{
 		"a moment after the end": {failedJob(claimed(), func(f *facts) { f.watched, f.job.Created = 4*time.Second, noon }), []ActionKind{Recheck, Recheck}},
 		"nobody reported":        {failedJob(claimed(), func(f *facts) { f.watched = 8 * time.Second }), []ActionKind{ReportLog, SetState}},
-		"trouble":                {failedJob(claimed(), stuck), nil},
+		"trouble":                {failedJob(claimed(), stuck), []ActionKind{Recheck}},
 	} {
 		if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, second))); diff != "" {
 			t.Errorf("%s: actions (-want +got):\n%s", name, diff)

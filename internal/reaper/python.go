@@ -35,12 +35,16 @@ func (r run) attempt() int {
 	return version
 }
 
-// uncertain is how long the Job of a Python agent must go on to be the newest one
+// uncertain is how long a report waits for a second look. A Job that somebody stopped
+// must stay so. The Job of a Python agent must go on to be the newest one
 // of its run. Nothing on it says which attempt it is: that agent writes Submitted
 // first and makes the Job a moment later, so the Job of the attempt before would be
 // taken for it. A run that was scheduled once has no such Job.
 func (f facts) uncertain() time.Duration {
-	if !f.job.Python || f.run.once() {
+	switch {
+	case f.verdict.Kind == diagnose.Stopped:
+		return max(0, doubt-f.watched)
+	case !f.job.Python || f.run.once():
 		return 0
 	}
 	return max(0, doubt-f.same)
@@ -60,8 +64,7 @@ func (f facts) pythonSpeaks(p Policy) bool {
 // witness notes the attempt that a Job was first seen alive in: one that was there
 // before a rerun is not that of the rerun.
 func (m *memory) witness(f facts) {
-	ended := f.verdict.Kind == diagnose.Succeeded || f.verdict.Kind == diagnose.Failed || f.verdict.Kind == diagnose.Gone
-	if _, noted := m.alive[nameOf(f.job)]; !noted && !ended {
+	if _, noted := m.alive[nameOf(f.job)]; !noted && !f.ended() {
 		m.alive[nameOf(f.job)] = f.run.attempt()
 	}
 }

@@ -332,8 +332,7 @@ func TestTwoReapersReportOnce(t *testing.T) {
 	}
 }
 
-// poor is a world whose Role grants neither events nor logs nor the deletion of
-// anything.
+// poor is a world whose Role grants neither events nor logs nor the end of anything.
 type poor struct{ *world }
 
 func forbidden(what string) error {
@@ -352,6 +351,10 @@ func (poor) PodLog(context.Context, string, string, string, bool, int64, int) (s
 	return "", forbidden("pods/log")
 }
 
+func (poor) Stop(context.Context, string, string, string, string) error {
+	return forbidden("jobs")
+}
+
 func (poor) Delete(context.Context, string, string, string, string) error {
 	return forbidden("jobs")
 }
@@ -366,6 +369,8 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 			w.run(n, isRunning, failed)
 			w.pod(n, corev1.PodFailed, endedWith(1, "Error"))
 			w.run(many+n, []flowrun.Row{}) // no Pod comes, so events are asked for
+			w.run(3*many+n, []flowrun.Row{foreign(5, flowrun.Cancelled)})
+			w.pod(3*many+n, corev1.PodRunning, runs())
 			byPython(w, 2*many+n)
 			w.lock(func() {
 				w.runs[number(2*many+n)] = append(w.runs[number(2*many+n)], foreign(4, flowrun.Success))
@@ -390,12 +395,12 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, right := range []string{"list events", "get pods/log", "delete jobs", "delete pods"} {
+		for _, right := range []string{"list events", "get pods/log", "patch jobs", "delete jobs", "delete pods"} {
 			if got := strings.Count(text.String(), "reason=\""+right+":"); got != 1 {
 				t.Errorf("%q was told %d times, want once", right, got)
 			}
 		}
-		if got := strings.Count(text.String(), "level=WARN"); got != 4 {
+		if got := strings.Count(text.String(), "level=WARN"); got != 5 {
 			t.Errorf("got %d warnings, want one for each right:\n%.3000s", got, text.String())
 		}
 	})
@@ -404,55 +409,3 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-// The run is read again right before a Job that lives is deleted.
-func TestARunThatWasStartedAgainIsNotStopped(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, w *world) {
-		replica(t, w)
-		w.run(1, isRunning)
-		w.pod(1, corev1.PodRunning, runs())
-		pass(20 * time.Minute)
-		w.lock(func() {
-			w.runs[number(1)] = append(w.runs[number(1)], foreign(6, flowrun.Cancelled))
-			seen := 0
-			w.afterRead = func() {
-				// The second read finds it cancelled for long enough.
-				if seen++; seen == 2 {
-					w.runs[number(1)] = append(w.runs[number(1)], foreign(7, flowrun.Scheduled))
-				}
-			}
-		})
-		pass(time.Hour)
-		if got := w.removed(); len(got) != 0 {
-			t.Errorf("got %q deleted", got)
-		}
-	})
-}
-
-// A process that does not end when its run is cancelled is ended (D-61).
-func TestACancelledRunThatGoesOnIsStopped(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, w *world) {
-		replica(t, w)
-		for n := 1; n <= 2; n++ {
-			w.run(n, isRunning)
-			w.pod(n, corev1.PodRunning, runs())
-		}
-		pass(20 * time.Minute)
-		w.lock(func() { w.runs[number(1)] = append(w.runs[number(1)], foreign(6, flowrun.Cancelled)) })
-		pass(time.Minute)
-		if got := w.removed(); len(got) != 0 {
-			t.Errorf("got %q deleted within the grace period", got)
-		}
-		pass(10 * time.Minute)
-		if got := w.removed(); len(got) != 1 || got[0] != "job-1" {
-			t.Errorf("got %q deleted, want the Job of the cancelled run", got)
-		}
-		asked := w.asked()
-		pass(time.Hour)
-		if got := w.asked() - asked; got > 13 {
-			t.Errorf("got %d reads in an hour for a Job that runs, want one in five minutes", got)
-		}
-	})
-}

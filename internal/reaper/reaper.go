@@ -1,5 +1,6 @@
 // Package reaper brings every Job to its end: it says why a Job failed in the
-// run's log and state, and deletes finished Jobs once nobody needs their names.
+// run's log and state, stops Jobs that shall not go on, and deletes finished Jobs once
+// nobody needs their names.
 // Prefect 0.11 called this the resource manager. It knows verdicts and what
 // counts in a history; it refuses to know which Prefect it speaks to, and how
 // Kubernetes is reached.
@@ -33,6 +34,7 @@ type Watch interface {
 type Cluster interface {
 	Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
+	Stop(ctx context.Context, namespace, name, uid, resourceVersion string) error
 	Delete(ctx context.Context, namespace, name, uid, resourceVersion string) error
 	DeletePod(ctx context.Context, namespace, name, uid string) error
 	ServerNow() time.Time
@@ -67,7 +69,7 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// Reaper reports endings and deletes finished Jobs. Any number of replicas may
+// Reaper reports endings, stops Jobs that shall not go on and deletes finished ones. Any number of replicas may
 // run at once.
 type Reaper struct {
 	watch    Watch

@@ -1,6 +1,8 @@
 package reaper
 
 import (
+	"time"
+
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
@@ -10,65 +12,30 @@ func (f facts) deletable() bool {
 	return f.job.Managed || f.job.Python && flowrun.Prefixed(f.job.Name)
 }
 
-// remove deletes a Job that has served its time.
-func (f facts) remove(p Policy) []Action {
-	if !p.DeleteFinished || f.orphans || !f.deletable() || f.job.Deleting {
+// end brings a Job to its end: one that goes on is stopped where it shall not, one
+// that is over is deleted.
+func (f facts) end(p Policy) []Action {
+	switch {
+	case f.orphans || !f.deletable() || f.job.Deleting:
 		return nil
-	}
-	if f.occupied && f.started {
+	case !f.ended():
 		return f.stop(p)
 	}
-	hopeless := f.verdict.Kind == diagnose.Stuck && !f.started && !f.job.Finished()
-	if !hopeless && (!f.job.Finished() || f.occupied) {
-		return nil
-	}
-	if age := f.now.Sub(f.job.Created); age < flowrun.Retention+slack {
-		return []Action{{Kind: Recheck, After: flowrun.Retention + slack - age}}
-	}
-	if f.run.knowledge == unasked {
-		if hopeless {
-			// report asks once the time has come.
-			return nil
-		}
-		return []Action{{Kind: Ask}}
-	}
-	return f.removeOld(hopeless)
+	return f.remove(p)
 }
 
-// stop deletes a Job that goes on although its run was cancelled a grace period
-// ago: the process does not obey, or its Prefect is too old to be asked to (D-61).
-// Nothing in the cluster tells of a cancellation.
-//
-// "Delivery" says that a live Job is stopped by parallelism 0 and keeps its name.
-// Here it is deleted: Cancelled is final, a rerun has another attempt and so
-// another name, and the Job is older than any create of it that may be under way.
-// The run is read again right before, see confirm.
-func (f facts) stop(p Policy) []Action {
-	if f.job.Finished() || !f.newest {
+// remove deletes a Job that has served its time. One that was stopped never finishes.
+func (f facts) remove(p Policy) []Action {
+	over := f.job.Finished() || f.job.Parallelism == 0
+	if !p.DeleteFinished || !over || f.occupied {
 		return nil
 	}
-	if age := f.now.Sub(f.job.Created); age < flowrun.Retention+slack {
-		return []Action{{Kind: Recheck, After: flowrun.Retention + slack - age}}
+	if wait := f.young(); wait > 0 {
+		return []Action{{Kind: Recheck, After: wait}}
 	}
-	_, state := f.run.counting()
 	switch {
 	case f.run.knowledge == unasked:
 		return []Action{{Kind: Ask}}
-	case f.run.knowledge == unknown || state != flowrun.Cancelled:
-		return []Action{{Kind: Recheck, After: keepRecheck}}
-	case f.same < p.Grace:
-		return []Action{{Kind: Recheck, After: p.Grace - f.same}}
-	}
-	return []Action{{Kind: DeleteJob}}
-}
-
-func (f facts) removeOld(hopeless bool) []Action {
-	switch {
-	case hopeless:
-		if f.run.final() || f.superseded() {
-			return []Action{{Kind: DeleteJob}}
-		}
-		return nil
 	case f.run.knowledge == unknown && !f.job.Managed:
 		// It may be one of an agent of another Prefect.
 		return []Action{{Kind: Recheck, After: keepRecheck}}
@@ -80,11 +47,9 @@ func (f facts) removeOld(hopeless bool) []Action {
 	return []Action{{Kind: DeleteJob}}
 }
 
-// superseded reports whether the run waits to be started anew: a Job that can
-// never start must not keep it waiting.
-func (f facts) superseded() bool {
-	_, state := f.run.counting()
-	return f.run.knowledge == known && f.run.folded && state == flowrun.Scheduled && f.job.Attempt != flowrun.Attempt(f.run.standing.Scheduled)
+// young is how long the Job's name may still be needed.
+func (f facts) young() time.Duration {
+	return flowrun.Retention + slack - f.now.Sub(f.job.Created)
 }
 
 // clear deletes the Pods that outlived their Job, as the Python agents of 0.11.3 to

@@ -105,6 +105,7 @@ type world struct {
 	pods     map[string]corev1.Pod
 	events   []corev1.Event
 	deleted  []string
+	stopped  []string
 	replicas []*queue
 
 	runs          map[flowrun.ID][]flowrun.Row
@@ -178,13 +179,34 @@ func (w *world) Delete(_ context.Context, _, name, uid, _ string) error {
 		return errors.New("conflict")
 	}
 	delete(w.jobs, name)
-	maps.DeleteFunc(w.pods, func(_ string, p corev1.Pod) bool {
-		return len(p.OwnerReferences) > 0 && p.OwnerReferences[0].UID == j.UID
-	})
+	w.dropPods(j)
 	w.deleted = append(w.deleted, name)
 	w.mu.Unlock()
 	w.changed(string(flowrun.RunOf(j.Name, j.Labels)))
 	return nil
+}
+
+func (w *world) Stop(_ context.Context, _, name, uid, _ string) error {
+	w.mu.Lock()
+	j, ok := w.jobs[name]
+	if !ok || string(j.UID) != uid || j.Spec.Parallelism != nil {
+		w.mu.Unlock()
+		return errors.New("conflict")
+	}
+	j.Spec.Parallelism = new(int32(0))
+	w.jobs[name] = j
+	w.dropPods(j)
+	w.stopped = append(w.stopped, name)
+	w.mu.Unlock()
+	w.changed(string(flowrun.RunOf(j.Name, j.Labels)))
+	return nil
+}
+
+// dropPods deletes the Pods that a Job owns.
+func (w *world) dropPods(j batchv1.Job) {
+	maps.DeleteFunc(w.pods, func(_ string, p corev1.Pod) bool {
+		return len(p.OwnerReferences) > 0 && p.OwnerReferences[0].UID == j.UID
+	})
 }
 
 func (w *world) DeletePod(_ context.Context, _, name, uid string) error {
@@ -393,6 +415,12 @@ func (w *world) told(n int) []string {
 
 func (w *world) removed() (names []string) {
 	w.lock(func() { names = slices.Clone(w.deleted) })
+	return names
+}
+
+// halted are the Jobs that were stopped.
+func (w *world) halted() (names []string) {
+	w.lock(func() { names = slices.Clone(w.stopped) })
 	return names
 }
 

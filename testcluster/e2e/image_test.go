@@ -227,14 +227,14 @@ func (d deployment) check() {
 // firstPoll tells when the queue was asked for the first time.
 type firstPoll struct{ at chan time.Time }
 
-func (f *firstPoll) serve(_ http.ResponseWriter, _ *http.Request, body string, forward func()) {
+func (f *firstPoll) serve(w http.ResponseWriter, _ *http.Request, body string, forward func(http.ResponseWriter)) {
 	if strings.Contains(body, "get_runs_in_queue(") {
 		select {
 		case f.at <- time.Now():
 		default:
 		}
 	}
-	forward()
+	forward(w)
 }
 
 // processStart is when the kernel started the agent of a namespace; Pods run on this machine. It is right to 20 ms.

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// around handles one request to a proxy. forward sends it on and returns once the client has the answer.
-type around func(w http.ResponseWriter, r *http.Request, body string, forward func())
+// around handles one request to a proxy. forward sends it on and returns once the answer is written.
+type around func(w http.ResponseWriter, r *http.Request, body string, forward func(http.ResponseWriter))
 
 // proxy stands between one agent and a backend until the test ends. It returns its address, which Pods reach too.
 func proxy(t *testing.T, backend string, serve around) string {
@@ -36,7 +36,7 @@ func proxy(t *testing.T, backend string, serve around) string {
 			return // the agent has gone
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		serve(w, r, string(body), func() { onward.ServeHTTP(w, r) })
+		serve(w, r, string(body), func(w http.ResponseWriter) { onward.ServeHTTP(w, r) })
 	})
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(target.Hostname(), "0"))
 	if err != nil {
@@ -53,13 +53,13 @@ func proxy(t *testing.T, backend string, serve around) string {
 // queue lets a number of polls through; to the others the queue is empty.
 type queue struct{ polls atomic.Int64 }
 
-func (q *queue) serve(w http.ResponseWriter, _ *http.Request, body string, forward func()) {
+func (q *queue) serve(w http.ResponseWriter, _ *http.Request, body string, forward func(http.ResponseWriter)) {
 	if strings.Contains(body, "get_runs_in_queue(") && q.polls.Add(-1) < 0 {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"data":{"get_runs_in_queue":{"flow_run_ids":[]}}}`)
 		return
 	}
-	forward()
+	forward(w)
 }
 
 // gate holds an agent's claims until they are released.
@@ -75,7 +75,7 @@ func newGate() *gate {
 	return &gate{claims: make(chan string), release: make(chan struct{}), done: make(chan struct{})}
 }
 
-func (g *gate) serve(w http.ResponseWriter, r *http.Request, body string, forward func()) {
+func (g *gate) serve(w http.ResponseWriter, r *http.Request, body string, forward func(http.ResponseWriter)) {
 	if !strings.Contains(body, "set_flow_run_states(") {
 		g.queue.serve(w, r, body, forward)
 		return
@@ -88,7 +88,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request, body string, forwar
 	case <-r.Context().Done():
 		return
 	}
-	forward()
+	forward(w)
 	send(r.Context(), g.done, struct{}{})
 }
 

@@ -49,6 +49,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		t.Parallel()
 		w := newWorker(t, "", "")
 		w.awaitLine("finished job deleted")
+		w.awaitLine(`"job stopped"`)
 		if strings.Contains(w.output(), "orbidden") {
 			t.Error("the agent is refused something")
 		}
@@ -76,6 +77,9 @@ func withoutRight(t *testing.T, resource, verb string) {
 		if got := w.stage.awaitState(w.run, "Failed"); !strings.Contains(got.Message, "forbidden") {
 			t.Errorf("the state's message is %q", got.Message)
 		}
+	case "patch jobs":
+		w.awaitLine("patch jobs: jobs that shall not go on are deleted once they are five minutes old")
+		w.awaitLine("job that shall not go on deleted")
 	case "get namespaces", "get pods/log", "list events":
 		w.awaitLine("finished job deleted") // it works all the same
 	}
@@ -146,7 +150,7 @@ type worker struct {
 }
 
 // newWorker starts the agent without one right, and makes it meet a Job whose create was answered too late, a Pod that
-// cannot be scheduled, one that fails, and a Job that is old enough to be deleted.
+// cannot be scheduled, one that fails, a Job that is old enough to be deleted, and one whose run is cancelled.
 func newWorker(t *testing.T, resource, verb string) worker {
 	t.Helper()
 	s := &stage{t: t, generation: generations()["1.4.1"], namespace: newNamespace(t), dir: t.TempDir()}
@@ -159,9 +163,27 @@ func newWorker(t *testing.T, resource, verb string) worker {
 		"nodeSelector": map[string]any{"prefect-kube.test/node": "none"}, "containers": []any{map[string]any{"name": "flow"}},
 	}}}}
 	config := map[string]any{"type": "KubernetesRun", "image": "localhost/flow:none", "job_template": template, "labels": []string{label}}
-	w.run = mutate[created](s, "create_flow_run", "id", map[string]any{"flow_id": flow, "run_config": config}).ID
+	create := func() string {
+		return mutate[created](s, "create_flow_run", "id", map[string]any{"flow_id": flow, "run_config": config}).ID
+	}
+	w.run = create()
 	go w.failPod(t.Context())
+	go w.cancel(t.Context(), create())
 	return w
+}
+
+// cancel ends another run once it has a Job, and touches the Job so that it is looked at.
+func (w worker) cancel(ctx context.Context, run string) {
+	for n := 0; ctx.Err() == nil; n++ {
+		name, err := shared.target.Run(ctx, "", "get", "jobs", "--namespace="+w.stage.namespace, "--selector=prefect.io/flow_run_id="+run, "--output=name")
+		if err == nil && len(name) > 0 && w.stage.trySetState(ctx, run, "Cancelled") == nil {
+			_, _ = shared.target.Run(ctx, "", "label", strings.TrimSpace(string(name)), "--namespace="+w.stage.namespace, "--overwrite", fmt.Sprintf("look=%d", n))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(3 * time.Second):
+		}
+	}
 }
 
 // failPod ends the Pod of the run, when there is one, as a kubelet would.
@@ -172,7 +194,7 @@ func (w worker) failPod(ctx context.Context) {
 	}}}}
 	patch, _ := json.Marshal(status) //nolint:errchkjson // maps of texts and numbers
 	for ctx.Err() == nil {
-		name, err := shared.target.Run(ctx, "", "get", "pods", "--namespace="+w.stage.namespace, "--output=jsonpath={.items[0].metadata.name}")
+		name, err := shared.target.Run(ctx, "", "get", "pods", "--namespace="+w.stage.namespace, "--selector=prefect.io/flow_run_id="+w.run, "--output=jsonpath={.items[0].metadata.name}")
 		if err == nil && len(name) > 0 {
 			_, err = shared.target.Run(ctx, "", "patch", "pod", string(name), "--namespace="+w.stage.namespace, "--subresource=status", "--type=merge", "--patch="+string(patch))
 			if err == nil {
@@ -190,36 +212,51 @@ func (w worker) failPod(ctx context.Context) {
 // that Jobs are old, and it loses the answer to the first create.
 func (s *stage) ownKubeconfig() string {
 	s.t.Helper()
+	return s.kubeconfig(func(direct http.RoundTripper) http.RoundTripper { return &lossy{RoundTripper: direct} })
+}
+
+// kubeconfig is a file that leads to the API server as the agent's service account, by a way of the test's own.
+func (s *stage) kubeconfig(by func(direct http.RoundTripper) http.RoundTripper) string {
+	s.t.Helper()
 	token := strings.TrimSpace(s.kubectl(s.t.Context(), "create", "token", "prefect-agent"))
+	server := wayToCluster(s.t, func(direct http.RoundTripper) http.RoundTripper { return by(bearer{direct, token}) })
 	config := map[string]any{
 		"apiVersion": "v1", "kind": "Config", "current-context": "own",
 		"contexts": []any{map[string]any{"name": "own", "context": map[string]any{"cluster": "own"}}},
-		"clusters": []any{map[string]any{"name": "own", "cluster": map[string]any{"server": futureAPIServer(s.t, token)}}},
+		"clusters": []any{map[string]any{"name": "own", "cluster": map[string]any{"server": server}}},
 	}
 	data, err := json.Marshal(config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	file := filepath.Join(s.dir, "own.kubeconfig")
+	file := filepath.Join(s.dir, "kubeconfig-"+random(s.t))
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	return file
 }
 
-// lossy is the way to the API server. It is a http.RoundTripper, and it shows the token: client-go shows none where
-// there is no TLS.
+// bearer shows the token: client-go shows none where there is no TLS.
+type bearer struct {
+	http.RoundTripper
+	token string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.RoundTripper.RoundTrip(r)
+}
+
+// lossy loses the answer to the first create, and is ten minutes ahead.
 type lossy struct {
 	http.RoundTripper
-	token   string
 	creates atomic.Int64
 }
 
 var errLost = errors.New("answer lost")
 
 func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+l.token)
 	response, err := l.RoundTripper.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -233,13 +270,14 @@ func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-func futureAPIServer(t *testing.T, token string) string {
+// wayToCluster is the address of a proxy to the API server, until the test ends.
+func wayToCluster(t *testing.T, by func(direct http.RoundTripper) http.RoundTripper) string {
 	t.Helper()
 	target, roots := apiServer(t)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	server := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:     &lossy{RoundTripper: transport, token: token},
+		Transport:     by(transport),
 		FlushInterval: -1, // a watch is told at once
 		ErrorLog:      log.New(io.Discard, "", 0),
 		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },

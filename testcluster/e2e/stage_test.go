@@ -163,6 +163,7 @@ type job struct {
 		CreationTimestamp    time.Time
 		Labels, Annotations  map[string]string
 	}
+	Spec   struct{ Parallelism int }
 	Status struct {
 		Conditions []struct{ Type, Status string }
 	}
