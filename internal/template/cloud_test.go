@@ -47,10 +47,16 @@ func bucket(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusMovedPermanently, "PermanentRedirect")
 	case strings.HasPrefix(path, "/far/"):
 		_, _ = w.Write([]byte(job))
+	case strings.HasPrefix(path, "/near/") && !strings.Contains(signed, "/us-east-1/s3/"):
+		refuse(http.StatusBadRequest, "AuthorizationHeaderMalformed") // as servers that are not AWS
+	case strings.HasPrefix(path, "/near/"):
+		_, _ = w.Write([]byte(job))
 	case path == "/templates/large":
 		_, _ = w.Write([]byte(strings.Repeat("x", 1<<20+1)))
 	case path == "/templates/slow":
 		<-r.Context().Done()
+	case path == "/templates/key":
+		refuse(http.StatusForbidden, "SignatureDoesNotMatch")
 	case path == "/templates/mine":
 		refuse(http.StatusForbidden, "AccessDenied")
 	case path == "/templates/no":
@@ -76,20 +82,33 @@ func TestReadS3(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(bucket))
 	t.Cleanup(server.Close)
 	setAWS(t, server.URL)
-	l := template.New(template.Options{Timeout: time.Second})
+	l := template.New(template.Options{})
 	for _, w := range []want{
 		{"s3://templates/team a/job.yaml", job, ""},
 		{"S3://far/job.yaml", job, ""},
 		{"s3://templates/large", "", "is larger than 1048576 bytes"},
 		{"s3://templates/no?sig=s3cret", "", "S3: NoSuchKey: about NoSuchKey; check bucket and key"},
 		{"s3://templates/mine", "", "S3: AccessDenied: about AccessDenied; let the agent's AWS identity do s3:GetObject there"},
+		{"s3://templates/key", "", "S3: SignatureDoesNotMatch: about SignatureDoesNotMatch; check the agent's AWS credentials"},
 		{"s3://templates/down", "", "S3: InternalError: about InternalError; try again later"},
-		{"s3://templates/slow", "", "was not there after 1s"},
 		{"s3://templates", "", "names no object in a bucket; write s3://BUCKET/KEY"},
 		{"s3:job.yaml", "", "names no object in a bucket"},
 	} {
 		w.check(t, l)
 	}
+}
+
+func TestS3IsSlow(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(bucket))
+	t.Cleanup(server.Close)
+	setAWS(t, server.URL)
+	l := template.New(template.Options{Timeout: 300 * time.Millisecond})
+	want{"s3://templates/slow", "", "was not there after 300ms; check the network, and that the agent has AWS credentials"}.check(t, l)
+}
+
+func TestS3IsDown(t *testing.T) {
+	setAWS(t, "http://127.0.0.1:1")
+	want{"s3://templates/job.yaml", "", "S3: dial tcp 127.0.0.1:1: connect: connection refused; check the network"}.check(t, template.New(template.Options{}))
 }
 
 func TestS3WithoutCredentials(t *testing.T) {
@@ -98,7 +117,27 @@ func TestS3WithoutCredentials(t *testing.T) {
 	setAWS(t, server.URL)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-	want{"s3://templates/job.yaml", "", "and that the agent has AWS credentials"}.check(t, template.New(template.Options{Timeout: 5 * time.Second}))
+	want{"s3://templates/job.yaml", "", "S3 cannot be read: access disabled to EC2 IMDS"}.check(t, template.New(template.Options{}))
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("[default]\ncredential_process = echo s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CONFIG_FILE", file)
+	want{"s3://templates/job.yaml", "", "S3 cannot be read: invalid character"}.check(t, template.New(template.Options{}))
+}
+
+// The Python agent knows AWS_DEFAULT_REGION only.
+func TestS3InTheRegionOfBoto(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(bucket))
+	t.Cleanup(server.Close)
+	setAWS(t, server.URL)
+	t.Setenv("AWS_REGION", "eu-west-1")
+	want{"s3://near/job.yaml", job, ""}.check(t, template.New(template.Options{}))
+	t.Setenv("AWS_DEFAULT_REGION", "eu-west-2")
+	want{"s3://near/job.yaml", "", "AuthorizationHeaderMalformed"}.check(t, template.New(template.Options{}))
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "us-east-1")
+	want{"s3://near/job.yaml", job, ""}.check(t, template.New(template.Options{}))
 }
 
 // objects is a double of Google Cloud Storage; authorized is what it wants to see.
@@ -125,7 +164,8 @@ func objects(authorized string) http.HandlerFunc {
 func TestReadGoogle(t *testing.T) {
 	server := httptest.NewServer(objects(""))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
+	l := template.New(template.Options{Base: server.Client().Transport})
+	slow := template.New(template.Options{Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
 	for _, host := range []string{server.URL, strings.TrimPrefix(server.URL, "http://")} {
 		t.Setenv("STORAGE_EMULATOR_HOST", host)
 		for _, w := range []want{
@@ -133,11 +173,11 @@ func TestReadGoogle(t *testing.T) {
 			{"gcs://templates/team/job a.yaml", job, ""},
 			{"gs://templates/large", "", "is larger than 1048576 bytes"},
 			{"gs://templates/no", "", "the server answers 404 Not Found; check bucket and object"},
-			{"gs://templates/slow", "", "was not there after 300ms"},
 			{"gs://templates/", "", "names no object in a bucket; write gs://BUCKET/KEY"},
 		} {
 			w.check(t, l)
 		}
+		want{"gs://templates/slow", "", "was not there after 300ms"}.check(t, slow)
 	}
 }
 

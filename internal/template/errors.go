@@ -1,7 +1,7 @@
 package template
 
 import (
-	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -42,19 +42,21 @@ func tooLarge() error {
 	return &Error{Problem: fmt.Sprintf("is larger than %d bytes", limit), Mend: "make it smaller; a Job cannot have more"}
 }
 
-// explain makes an *Error of any error.
-func (l *Loader) explain(path string, err error) error {
+// explain makes an *Error of any error; late means that the time limit ended the Read.
+func (l *Loader) explain(path string, late bool, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
-		e = &Error{Problem: inner(err).Error(), cause: err}
-		network, isNetwork := errors.AsType[net.Error](err)
-		e.temporary = isNetwork
-		if errors.Is(err, context.DeadlineExceeded) || isNetwork && network.Timeout() {
-			e.Problem, e.temporary = fmt.Sprintf("was not there after %s", l.timeout), true
-		}
-		if e.temporary {
-			e.Mend = "check that the agent can reach the address"
-		}
+		_, network := errors.AsType[net.Error](err)
+		e = &Error{Problem: inner(err).Error(), cause: err, temporary: network}
+	}
+	if late {
+		e.Problem, e.temporary = fmt.Sprintf("was not there after %s", l.timeout), true
+	}
+	if e.temporary && e.Mend == "" {
+		e.Mend = "check that the agent can reach the address"
+	}
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		e.Mend, e.temporary = "name a file with the authority's certificate in REQUESTS_CA_BUNDLE", false
 	}
 	e.Path = Shown(path)
 	e.Problem = shorten(e.Problem)

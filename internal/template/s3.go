@@ -1,9 +1,12 @@
 package template
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -28,10 +31,10 @@ func (l *Loader) readS3(ctx context.Context, where location) ([]byte, error) {
 	if region := otherRegion(err); region != "" {
 		text, err = getS3(ctx, client, where, func(o *s3.Options) { o.Region = region })
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		return nil, s3Error(err)
 	}
-	return text, err
+	return text, nil
 }
 
 // s3Client is made once: it holds the credentials that it found.
@@ -41,7 +44,13 @@ func (l *Loader) s3Client(ctx context.Context) (*s3.Client, error) {
 	if l.s3 != nil {
 		return l.s3, nil
 	}
-	found, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(anyRegion), config.WithLogger(logging.Nop{}))
+	options := []func(*config.LoadOptions) error{config.WithDefaultRegion(anyRegion), config.WithLogger(logging.Nop{})}
+	if l.roots != nil {
+		options = append(options, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.TLSClientConfig.RootCAs = l.roots.Clone() // the SDK adds AWS_CA_BUNDLE to them
+		})))
+	}
+	found, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -61,10 +70,23 @@ func getS3(ctx context.Context, client *s3.Client, where location, options ...fu
 	return readAll(object.Body)
 }
 
-// otherRegion is where S3 says that the bucket is.
+// otherRegion is where S3 says that the bucket is. What is no AWS may only say that
+// the region is wrong; boto3, which does not know AWS_REGION, would have named this one.
 func otherRegion(err error) string {
-	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok && answer.Response != nil && answer.HTTPStatusCode() != http.StatusNotFound {
-		return answer.Response.Header.Get("X-Amz-Bucket-Region")
+	answer, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok || answer.Response == nil || answer.HTTPStatusCode() == http.StatusNotFound {
+		return ""
+	}
+	region := answer.Response.Header.Get("X-Amz-Bucket-Region")
+	if region == "" && codeOf(err) == "AuthorizationHeaderMalformed" {
+		region = cmp.Or(os.Getenv("AWS_DEFAULT_REGION"), anyRegion)
+	}
+	return region
+}
+
+func codeOf(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
 	}
 	return ""
 }
@@ -74,32 +96,33 @@ func s3Error(err error) error {
 		return ours
 	}
 	answer, answered := errors.AsType[*awshttp.ResponseError](err)
-	if !answered || answer.Response == nil {
-		// Without an answer it is the network or the credentials, and the SDK
-		// says which at the end of the chain.
-		return &Error{Problem: "S3: " + last(err).Error(), Mend: "check the network, and that the agent has AWS credentials", cause: err, temporary: true}
+	if !answered || answer.Response == nil || answer.HTTPStatusCode() == 0 {
+		return &Error{Problem: unanswered(err), Mend: "check the network, and that the agent has AWS credentials", cause: err, temporary: true}
 	}
 	e, _ := errors.AsType[*Error](statusError(answer.HTTPStatusCode()))
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		e.Problem = "S3: " + api.ErrorCode() + ": " + api.ErrorMessage()
+		e.Problem = "S3: " + api.ErrorCode() + ": " + strings.TrimSuffix(api.ErrorMessage(), ".")
 	}
-	switch answer.HTTPStatusCode() {
-	case http.StatusForbidden:
+	switch codeOf(err) {
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken":
+		e.Mend = "check the agent's AWS credentials"
+	case "AccessDenied":
 		e.Mend = "let the agent's AWS identity do s3:GetObject there"
-	case http.StatusNotFound:
+	case "NoSuchKey", "NoSuchBucket":
 		e.Mend = "check bucket and key"
 	}
 	e.cause = err
 	return e
 }
 
-// last is the innermost error, without the URL of its request.
-func last(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
-		}
+// unanswered says why there is no answer. What else the SDK says may hold the URL of
+// a request, or what the credential_process gave.
+func unanswered(err error) string {
+	if _, sent := errors.AsType[*awshttp.ResponseError](err); sent {
+		return "S3: " + inner(err).Error()
+	}
+	for next := err; next != nil; next = errors.Unwrap(next) {
 		err = next
 	}
+	return "S3 cannot be read: " + err.Error()
 }

@@ -7,6 +7,8 @@ package template
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,6 +29,9 @@ const (
 type Options struct {
 	// Timeout bounds one Read; zero means ten seconds.
 	Timeout time.Duration
+	// Roots are the certificate authorities that vouch for servers; nil means those
+	// of the system. S3 also trusts those of AWS_CA_BUNDLE.
+	Roots *x509.CertPool
 	// Base sends the requests for http, https, gs and gcs; nil means over the
 	// network, through the proxies that HTTPS_PROXY and NO_PROXY name.
 	Base http.RoundTripper
@@ -36,6 +41,7 @@ type Options struct {
 // to nothing before Read needs it.
 type Loader struct {
 	timeout time.Duration
+	roots   *x509.CertPool
 	base    http.RoundTripper
 
 	mu     sync.Mutex
@@ -45,20 +51,22 @@ type Loader struct {
 
 // New returns a Loader.
 func New(o Options) *Loader {
-	l := &Loader{timeout: o.Timeout, base: o.Base}
+	l := &Loader{timeout: o.Timeout, roots: o.Roots, base: o.Base}
 	if l.timeout <= 0 {
 		l.timeout = defaultTimeout
 	}
 	if l.base == nil {
 		l.base = &http.Transport{
 			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idlePerHost,
-			IdleConnTimeout: time.Minute, ResponseHeaderTimeout: l.timeout,
+			IdleConnTimeout: time.Minute,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.Roots},
 		}
 	}
 	return l
 }
 
-// Close ends the connections that are kept for the next Read. It ends no Read.
+// Close ends the connections that are kept for the next Read, except those to S3,
+// which end by themselves. It ends no Read.
 func (l *Loader) Close() {
 	(&http.Client{Transport: l.base}).CloseIdleConnections()
 }
@@ -82,7 +90,7 @@ func (l *Loader) Read(ctx context.Context, path string) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return nil, l.explain(path, err)
+	return nil, l.explain(path, limited.Err() != nil, err)
 }
 
 // Text is Read for a start under way, which is to finish even after a stop was

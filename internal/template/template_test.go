@@ -2,6 +2,7 @@ package template_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,7 +130,8 @@ func TestReadHTTP(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(pages))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
+	l := template.New(template.Options{Base: server.Client().Transport})
+	slow := template.New(template.Options{Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
 	host := strings.TrimPrefix(server.URL, "http://")
 	for _, w := range []want{
 		{server.URL + "/job.yaml", job, ""},
@@ -140,7 +142,6 @@ func TestReadHTTP(t *testing.T) {
 		{server.URL + "/away", "", "unsupported protocol scheme"},
 		{server.URL + "/large", "", "is larger than 1048576 bytes"},
 		{server.URL + "/login", "", "is an HTML page, not a template; name the address of the raw text"},
-		{server.URL + "/slow?sig=s3cret", "", "was not there after 300ms; check that the agent can reach the address"},
 		{server.URL + "/broken?sig=s3cret", "", "EOF"},
 		{server.URL + "/busy", "", "the server answers 503 Service Unavailable; try again later"},
 		{server.URL + "/secret?sig=s3cret", "", "the server answers 403 Forbidden; let the agent read it"},
@@ -151,6 +152,7 @@ func TestReadHTTP(t *testing.T) {
 	} {
 		w.check(t, l)
 	}
+	want{server.URL + "/slow?sig=s3cret", "", "was not there after 300ms; check that the agent can reach the address"}.check(t, slow)
 }
 
 func TestRedirectsStayEncrypted(t *testing.T) {
@@ -164,17 +166,21 @@ func TestRedirectsStayEncrypted(t *testing.T) {
 
 func TestProxyIsAsked(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write([]byte(r.URL.String()))
+		w.Header().Set("Connection", "close")
+		map[string]http.HandlerFunc{"web.example": pages, "s3.example": bucket, "gs.example": objects("")}[r.URL.Host](w, r)
 	}))
 	t.Cleanup(proxy.Close)
 	// The process reads its proxies once, so a process of its own must be asked.
 	if os.Getenv("TEMPLATE_TEST_PROXY") == "" {
-		child(t, "TestProxyIsAsked", "HTTP_PROXY="+proxy.URL, "TEMPLATE_TEST_PROXY=1")
+		child(t, "TestProxyIsAsked", "HTTP_PROXY="+proxy.URL, "TEMPLATE_TEST_PROXY=1", "STORAGE_EMULATOR_HOST=http://gs.example",
+			"AWS_ENDPOINT_URL=http://s3.example", "AWS_ACCESS_KEY_ID=AKID", "AWS_SECRET_ACCESS_KEY=s3cret")
 		return
 	}
-	l := template.New(template.Options{})
+	l := template.New(template.Options{Roots: x509.NewCertPool()})
 	defer l.Close()
-	want{"http://templates.example/job.yaml", "http://templates.example/job.yaml", ""}.check(t, l)
+	for _, path := range []string{"http://web.example/job.yaml", "s3://templates/team a/job.yaml", "gs://templates/team/job a.yaml"} {
+		want{path, job, ""}.check(t, l)
+	}
 }
 
 func TestReadEndsWithItsContext(t *testing.T) {
@@ -200,13 +206,21 @@ func TestTemporary(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(pages))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Timeout: 200 * time.Millisecond, Base: server.Client().Transport})
-	for path, temporary := range map[string]bool{"/busy": true, "/slow": true, "/no": false, "/login": false, "/secret": false} {
-		_, err := l.Read(t.Context(), server.URL+path)
-		if e, ok := errors.AsType[*template.Error](err); !ok || e.Temporary() != temporary {
-			t.Errorf("%s: %v, want temporary %v", path, err, temporary)
+	l := template.New(template.Options{Base: server.Client().Transport})
+	slow := template.New(template.Options{Timeout: 200 * time.Millisecond, Base: server.Client().Transport})
+	for path, want := range map[string]bool{"/busy": true, "/no": false, "/login": false, "/secret": false} {
+		if _, err := l.Read(t.Context(), server.URL+path); err == nil || temporary(err) != want {
+			t.Errorf("%s: %v, want temporary %v", path, err, want)
 		}
 	}
+	if _, err := slow.Read(t.Context(), server.URL+"/slow"); !temporary(err) {
+		t.Errorf("/slow: %v, want it temporary", err)
+	}
+}
+
+func temporary(err error) bool {
+	e, ok := errors.AsType[*template.Error](err)
+	return ok && e.Temporary()
 }
 
 func TestShown(t *testing.T) {
