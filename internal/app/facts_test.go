@@ -100,6 +100,7 @@ type reducer struct {
 	refusal *answer
 	last    exchange
 	lastAt  string // fact name of the last request to Prefect
+	tries   int    // how often that was sent
 }
 
 // set leaves an empty value out, so that it equals one that is not there.
@@ -140,12 +141,13 @@ func (r *reducer) prefect(e exchange) {
 	if read || r.passes && (starts[d.root] || d.root == "get_runs_in_queue") {
 		return
 	}
-	if r.repeats && repeated(r.last, e) {
+	if r.repeats && repeated(r.last, e) && r.tries < mostTries {
 		r.last = e
+		r.tries++
 		r.again(r.lastAt)
 		return
 	}
-	r.last, r.lastAt = e, "request/"+d.root
+	r.last, r.lastAt, r.tries = e, "request/"+d.root, 1
 	switch {
 	case d.root == "get_runs_in_queue":
 		r.poll(e, d)
@@ -166,6 +168,10 @@ func (r *reducer) prefect(e exchange) {
 
 // starts are the root fields of the start.
 var starts = map[string]bool{"auth_info": true, "tenant": true, "register_agent": true, "agent_config": true, "hello": true}
+
+// mostTries is how often 1.4.1 sends a request before it gives up. What comes behind
+// is another one like it.
+const mostTries = 7
 
 // repeated is whether a request is the one before, sent again since that failed.
 func repeated(last, e exchange) bool {
@@ -284,12 +290,18 @@ func (r *reducer) told(id, message string, report, failure bool) string {
 	return "a report"
 }
 
+var escaped = regexp.MustCompile(`\\(u[0-9a-f]{4}|")`)
+
 // tells reports whether a message holds status, reason and text of an answer of the
-// Kubernetes API. The reference prints the body, where quotes are escaped.
+// Kubernetes API. The reference prints the body, where quotes and what is not ASCII
+// are escaped.
 func (a answer) tells(message string) bool {
 	var status struct{ Message, Reason string }
 	_ = json.Unmarshal(a.body(), &status) // another form tells nothing
-	plain := strings.ReplaceAll(message, `\"`, `"`)
+	plain := escaped.ReplaceAllStringFunc(message, func(escape string) string {
+		character, _ := strconv.Unquote(`"` + escape + `"`)
+		return character
+	})
 	return status.Reason != "" && strings.Contains(plain, strconv.Itoa(a.status())) &&
 		strings.Contains(plain, status.Reason) && strings.Contains(plain, status.Message)
 }
@@ -419,6 +431,15 @@ func (r *reducer) leaves(at string, value any) {
 func text(value any) string {
 	s, _ := value.(string)
 	return s
+}
+
+// rootOf is the root field of a request, empty for one to the cluster.
+func rootOf(e exchange) string {
+	d, err := parseDocument(e.Request.Query)
+	if e.API != "prefect" || err != nil {
+		return ""
+	}
+	return d.root
 }
 
 func encode(value any) string {

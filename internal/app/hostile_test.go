@@ -138,10 +138,16 @@ func TestHostileFlowRun(t *testing.T) {
 
 // escape offers a second run whose names hold escape sequences.
 func escape(v *vector) {
-	beside(v)
+	var data struct {
+		Runs []map[string]any `json:"flow_run"`
+	}
 	a := &v.Input.Backend["flow_run"][0]
+	convert(a.Data, &data)
+	other := clone(data.Runs[0])
+	other["id"] = otherID
+	both, _ := json.Marshal(map[string]any{"flow_run": append(data.Runs, other)})
 	const name = `"\u001b]0;pwned\u0007\u001b[2J"`
-	a.Data = json.RawMessage(strings.ReplaceAll(string(a.Data), `"name":"ETL"`, `"name":`+name))
+	a.Data = json.RawMessage(strings.ReplaceAll(string(both), `"name":"ETL"`, `"name":`+name))
 }
 
 // started are the runs that have a Job.

@@ -17,7 +17,10 @@ type imagined struct {
 	namespace string
 	runs      map[string]string // state by id
 	refused   map[string]bool   // by resource/name
+	removed   map[string]bool   // the same
 	aborted   bool
+	// blind is whether Pods were never listed although that was tried.
+	blind bool
 }
 
 // imagine says what each object is, by its labels, name and status alone. A run
@@ -34,19 +37,34 @@ func (v *vector) imagine() *imagined {
 			w.progress(o)
 		}
 	}
-	w.refused = map[string]bool{}
-	for _, e := range v.Expected.Exchanges {
-		w.aborted = w.aborted || e.PassAbortedBy != nil
-		if parts := resourcePath.FindStringSubmatch(e.Request.Path); parts != nil && e.Request.Method == http.MethodDelete && e.Answer.status() >= http.StatusBadRequest {
-			w.refused[parts[2]+"/"+parts[3]] = true
-		}
-	}
+	w.watch(v.Expected.Exchanges)
 	for _, job := range v.Input.Cluster.Jobs {
 		if w.living(job) {
 			status(job)["active"] = 1.0
 		}
 	}
 	return w
+}
+
+// watch says what became of the objects in the recording.
+func (w *imagined) watch(exchanges []exchange) {
+	w.refused, w.removed = map[string]bool{}, map[string]bool{}
+	listed, tried := false, false
+	for _, e := range exchanges {
+		w.aborted = w.aborted || e.PassAbortedBy != nil
+		if parts := resourcePath.FindStringSubmatch(e.Request.Path); parts != nil && e.Request.Method == http.MethodDelete {
+			name, refused := parts[2]+"/"+parts[3], e.Answer.status() >= http.StatusBadRequest
+			w.refused[name], w.removed[name] = w.refused[name] || refused, w.removed[name] || !refused
+		}
+		w.aborted = w.aborted || e.Request.Method == http.MethodGet && strings.HasSuffix(e.Request.Path, "/jobs") && e.Answer.status() >= http.StatusBadRequest
+		if e.Request.Method == http.MethodGet && strings.HasSuffix(e.Request.Path, "/pods") {
+			listed, tried = listed || e.Answer.status() < http.StatusBadRequest, true
+		}
+	}
+	w.blind = tried && !listed
+	for name := range w.removed {
+		w.refused[name] = w.refused[name] && !w.removed[name]
+	}
 }
 
 // progress adds what an object says of its run.
@@ -114,6 +132,18 @@ func (w *imagined) living(job map[string]any) bool {
 	})
 }
 
+// stuck reports whether a Pod of the Job waits for something that does not come.
+func (w *imagined) stuck(job map[string]any) bool {
+	v := vector{}
+	v.Input.Cluster.Pods = slices.DeleteFunc(slices.Clone(w.vector.Input.Cluster.Pods), func(pod map[string]any) bool {
+		owner := w.jobOf(pod)
+		return owner == nil || metadata(owner)["name"] != metadata(job)["name"]
+	})
+	return slices.ContainsFunc(v.Input.Cluster.Pods, func(pod map[string]any) bool {
+		return unstartable(&v, "pods/"+text(metadata(pod)["name"]))
+	})
+}
+
 func (w *imagined) lives(o map[string]any) bool {
 	id := text(labelsOf(o)["flow_run_id"]) + text(labelsOf(o)["prefect.io/flow_run_id"])
 	return w.runs[id] != "Success"
@@ -127,16 +157,22 @@ func (w *imagined) jobSituation(job map[string]any) string {
 		return "foreign"
 	case w.refused["jobs/"+text(metadata(job)["name"])]:
 		return "refused"
-	case w.aborted:
+	case w.aborted && !w.removed["jobs/"+text(metadata(job)["name"])]:
 		return "left behind by an aborted pass"
+	case w.blind:
+		return "whose Pods cannot be read"
 	case count(job, "failed") && !count(job, "succeeded") && w.living(job):
 		return "retrying"
+	case count(job, "failed") && !count(job, "succeeded") && w.othersLive(job):
+		return "failed, run lives"
 	case count(job, "failed") && !count(job, "succeeded"):
 		return "failed"
 	case count(job, "succeeded") && w.lives(job):
 		return "succeeded, run lives"
 	case count(job, "succeeded"):
 		return "succeeded"
+	case w.stuck(job):
+		return "stuck"
 	}
 	return "live"
 }
@@ -155,9 +191,14 @@ func (w *imagined) podSituation(pod map[string]any) string {
 			return "of a retrying Job, " + phase
 		case "succeeded, run lives":
 			return "of a Job that succeeded, run lives"
+		case "failed, run lives":
+			return "of a Job that failed, run lives"
 		case "refused":
 			return "of a refused Job"
 		default:
+			if labelsOf(pod)["identifier"] == nil {
+				return "of a later release, " + of
+			}
 			return of
 		}
 	case !w.ofPrefect(pod):
@@ -170,10 +211,11 @@ func (w *imagined) podSituation(pod map[string]any) string {
 	return "orphan, " + phase
 }
 
-func (w *imagined) othersLive(pod map[string]any) bool {
+// othersLive reports whether a Pod of the same run may still run.
+func (w *imagined) othersLive(o map[string]any) bool {
 	return slices.ContainsFunc(w.vector.Input.Cluster.Pods, func(other map[string]any) bool {
 		phase := text(status(other)["phase"])
-		return labelsOf(other)["flow_run_id"] == labelsOf(pod)["flow_run_id"] && (phase == "Running" || phase == "Unknown")
+		return labelsOf(other)["flow_run_id"] == labelsOf(o)["flow_run_id"] && phase != "Succeeded" && phase != "Failed"
 	})
 }
 
@@ -185,10 +227,10 @@ func (w *imagined) runSituation(id string) string {
 	case w.runs[id] == "":
 		return "unknown/" + id
 	}
-	jobs := 0
-	for _, job := range w.vector.Input.Cluster.Jobs {
-		if text(labelsOf(job)["flow_run_id"]) == id || text(labelsOf(job)["prefect.io/flow_run_id"]) == id {
-			jobs++
+	jobs := map[any]bool{} // some may be known by their Pods only
+	for _, o := range slices.Concat(w.vector.Input.Cluster.Jobs, w.vector.Input.Cluster.Pods) {
+		if labels := labelsOf(o); text(labels["flow_run_id"]) == id || text(labels["prefect.io/flow_run_id"]) == id {
+			jobs[cmp.Or(labels["identifier"], labels["prefect.io/identifier"])] = true
 		}
 	}
 	switch {
@@ -197,11 +239,17 @@ func (w *imagined) runSituation(id string) string {
 		return (text(labelsOf(pod)["flow_run_id"]) == id || text(labelsOf(pod)["prefect.io/flow_run_id"]) == id) && phase != "Succeeded" && phase != "Failed"
 	}):
 		return "with a live Pod/" + id
-	case jobs > 1:
+	case len(jobs) > 1:
 		return "with several Jobs/" + id
 	}
 	if w.runs[id] == "Success" {
 		return "that succeeded/" + id
+	}
+	if slices.ContainsFunc(w.vector.Input.Cluster.Pods, func(pod map[string]any) bool {
+		reason := text(status(pod)["reason"])
+		return labelsOf(pod)["flow_run_id"] == id && reason != "" && reason != "Evicted" && status(pod)["containerStatuses"] == nil
+	}) {
+		return "whose Pod names the reason/" + id
 	}
 	return "ended/" + id
 }

@@ -83,7 +83,7 @@ func (b *backend) answer(e exchange) answer {
 	if d.root == "flow_run" {
 		b.see(a)
 	}
-	if d.root == "set_flow_run_states" && a.Status == 0 && a.Data != nil && !a.Close {
+	if d.root == "set_flow_run_states" && !a.failing() {
 		b.write(e.Request.Variables, a)
 	}
 	return a

@@ -29,9 +29,16 @@ func silent(v *vector, _ string) bool { return len(v.Expected.Exchanges) == 0 }
 // configured agents are linked to a config at the backend.
 func configured(v *vector, _ string) bool { return len(v.Input.Backend["agent_config"]) > 0 }
 
-// failing answers to a GraphQL operation are no success.
+// failing answers to a GraphQL operation are no success. A run that is null is one
+// that is not known.
 func (a answer) failing() bool {
-	return a.Close || a.status() >= http.StatusBadRequest || a.Text != nil || a.Data == nil
+	var data map[string]any
+	_ = json.Unmarshal(a.Data, &data) // an answer of another form has nothing
+	nothing := len(data) == 0
+	for root, value := range data {
+		nothing = nothing || value == nil && root != "flow_run_by_pk"
+	}
+	return a.Close || a.status() >= http.StatusBadRequest || nothing
 }
 
 // fails is whether the script of a root field begins with a failure, or is one.
@@ -53,6 +60,9 @@ func outlasting(v *vector, _ string) bool {
 	return false
 }
 
+// passing are failures of a poll that may be over when it is tried again.
+func passing(v *vector, _ string) bool { return v.fails("get_runs_in_queue") || v.fails("flow_run") }
+
 // sized agents have settings for Jobs by the variables of the old agents.
 func sized(v *vector, _ string) bool {
 	for name := range v.Input.Environment {
@@ -64,6 +74,19 @@ func sized(v *vector, _ string) bool {
 }
 
 func helloFails(v *vector, _ string) bool { return v.fails("hello") }
+
+// mended cases have a start that fails at first and works later.
+func mended(v *vector, _ string) bool {
+	for root := range starts {
+		if v.fails(root) && slices.ContainsFunc(v.Input.Backend[root], func(a answer) bool { return !a.failing() }) {
+			return true
+		}
+	}
+	return false
+}
+
+// taskRunsFail is a case in which the states of task runs are not taken.
+func taskRunsFail(v *vector, _ string) bool { return v.fails("set_task_run_states") }
 
 // unclaimed cases have no answer, or a refusal, for a claim.
 func unclaimed(v *vector, _ string) bool { return v.fails("set_flow_run_states") && !v.heartbeat() }
@@ -131,6 +154,11 @@ func (v *vector) offer(fact string) (scripted, bool) {
 func running(v *vector, fact string) bool {
 	run, ok := v.offer(fact)
 	return ok && run.State != nil && run.State.Type == "Running"
+}
+
+// retried are cases that offer such a run.
+func retried(v *vector, _ string) bool {
+	return slices.ContainsFunc(v.offered(), func(r scripted) bool { return r.State != nil && r.State.Type == "Running" })
 }
 
 // stateless runs have null for a state.
@@ -240,7 +268,7 @@ func (v *vector) last() string {
 }
 
 func (v *vector) finished() bool {
-	return slices.Contains([]string{"Success", "Failed", "Cancelled", "TimedOut", "Skipped", "Cached", "Mapped", "Looped", "TriggerFailed", "ValidationFailed"}, v.last())
+	return slices.Contains([]string{"Success", "Failed", "Cancelled", "TimedOut", "Skipped", "Cached", "Mapped", "Looped", "TriggerFailed", "ValidationFailed", "Finished"}, v.last())
 }
 
 // newestUnfinished is a Job whose run has not ended and that has no newer one.
@@ -255,9 +283,11 @@ func newestUnfinished(v *vector, fact string) bool {
 	return !v.finished() && v.holds(fact, func(h held) bool { return h.Metadata.Name == name && newest[h.run()] == name })
 }
 
-// alive runs have a failed Job and a Pod that still runs.
+// alive runs have a Job with a Pod that failed and another one that may still run.
 func alive(v *vector, fact string) bool {
-	return v.holds(fact, func(h held) bool { return h.Status.Phase == "Running" }) &&
+	return v.holds(fact, func(h held) bool {
+		return h.Status.Phase == "Running" || h.Status.Phase == "Pending" || h.Status.Active > 0
+	}) &&
 		v.holds(fact, func(h held) bool { return h.Status.Failed > 0 })
 }
 
@@ -277,8 +307,12 @@ func pulling(v *vector, fact string) bool { return v.waits(fact, "ErrImagePull",
 
 // stuck runs have a Pod that cannot start for another reason.
 func stuck(v *vector, fact string) bool {
-	return v.waits(fact, "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "InvalidImageName", "ErrImageNeverPull", "RunContainerError")
+	return v.waits(fact, "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "InvalidImageName", "ErrImageNeverPull", "RunContainerError",
+		"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed")
 }
+
+// unstartable runs have a Pod that cannot start.
+func unstartable(v *vector, fact string) bool { return pulling(v, fact) || stuck(v, fact) }
 
 // events are told of a Pod that is pending.
 func events(v *vector, fact string) bool {
@@ -306,6 +340,11 @@ func ended(v *vector, _ string) bool { return len(v.Input.Cluster.Jobs) > 0 && v
 // waiting runs are to be started, whatever their Jobs say.
 func waiting(v *vector, _ string) bool {
 	return len(v.Input.Cluster.Jobs) > 0 && slices.Contains([]string{"Scheduled", "Pending", "Queued", "Retrying", "Resume", "Paused"}, v.last())
+}
+
+// cancelled runs have Jobs.
+func cancelled(v *vector, _ string) bool {
+	return len(v.Input.Cluster.Jobs) > 0 && v.last() == "Cancelled"
 }
 
 // refusing backends take no state.

@@ -27,6 +27,9 @@ const (
 	apiHost    = "prefect.test:4200"
 	apiURL     = "http://" + apiHost
 	clusterURL = "http://cluster.test"
+	// runID is the run of most cases, otherID another one.
+	runID   = "11111111-1111-4111-8111-111111111111"
+	otherID = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 )
 
 // vector is one case of conformance/http.
