@@ -37,7 +37,7 @@ type streams struct {
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	commands := commands{start: app.StartAgent, resourceManager: app.ResourceManager, dev: app.Dev, install: app.Install, render: app.Render}
+	commands := commands{start: app.StartAgent, resourceManager: app.ResourceManager, dev: app.Dev, install: app.Install, render: app.Render, doctor: app.Doctor}
 	io := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: isatty.IsTerminal(os.Stderr.Fd())}
 	os.Exit(supervise(signals, func(ctx context.Context) int {
 		return runContainer(ctx, os.Args, os.Environ(), io, commands)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/prefect-kube/prefect-kube/internal/app"
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
@@ -63,7 +64,7 @@ func (p *page) row(cells []string) {
 func reference() string {
 	p := &page{}
 	p.text("# Reference", "Generated from the code by `make golden`; a test compares it.",
-		"- [Where settings come from](#where-settings-come-from)\n- [Agent](#agent)\n- [Install](#install)\n- [Render](#render)\n- [Resource manager](#resource-manager)\n- [Development backend](#development-backend)\n"+
+		"- [Where settings come from](#where-settings-come-from)\n- [Agent](#agent)\n- [Install](#install)\n- [Render](#render)\n- [Doctor](#doctor)\n- [Resource manager](#resource-manager)\n- [Development backend](#development-backend)\n"+
 			"- [Other variables](#other-variables)\n- [Keys without effect](#keys-without-effect)\n- [Exit codes](#exit-codes)\n- [Differences from the Python agent](#differences-from-the-python-agent)")
 	p.sources()
 	p.agent()
@@ -82,7 +83,7 @@ func (p *page) sources() {
 		{"`~/.prefect/config.toml`, or what `PREFECT__USER_CONFIG_PATH` names", "Prefect's own keys, and ours below `[kube]`. An unknown key of ours is an error; unknown keys of Prefect are passed over."},
 		{"`~/.prefect/backend.toml`, or what `PREFECT__BACKEND_CONFIG_PATH` names", "What `prefect backend server` or `prefect backend cloud` wrote. It may hold any key."},
 		{"`auth.toml` in `home_dir`", "API key and tenant that `prefect auth login` of 0.15 and later stored, one table for each API. Used by `agent kubernetes start` for what is not set otherwise."},
-		{"`client/<address>/settings.toml` in `home_dir`", "Token that `prefect auth login` before 0.15 stored. Used by `agent start kubernetes` on Prefect Cloud if no token is set. `active_tenant_id` has no effect: a token with RUNNER scope belongs to one tenant."},
+		{"`client/<address>/settings.toml` in `home_dir`", "Token that `prefect auth login` before 0.15 stored. Used by `agent start kubernetes` on Prefect Cloud if no token is set, and only good for an agent if it has RUNNER scope; \"prefect auth login\" itself stores one with USER scope, which the agents of 0.x refuse as well. `active_tenant_id` has no effect: a token with RUNNER scope belongs to one tenant. Agents of 1.x do not read this file."},
 	})
 	p.text(
 		"Each key `a.b` of `config.toml` is also the variable `PREFECT__A__B`, and each key `kube.a_b` the variable `PREFECT_KUBE_A_B` and the flag `--a-b`. The variables of flow runs are `PREFECT__CLOUD__AGENT__ENV_VARS`, a JSON object or Python dict, or one `PREFECT__CLOUD__AGENT__ENV_VARS__NAME` for each.",
@@ -176,14 +177,8 @@ func (p *page) others() {
 	}
 	p.table([]string{"Flag", "Form", "Default", "Meaning"}, rows)
 	p.text("## Render", "`prefect-kube render FLOW_RUN` shows the Job of a flow run. It has the flags of the agent, and:")
-	rows = nil
-	known := flagsOf(config.AgentSettings(config.Core0), config.AgentSettings(config.Core1))
-	for _, s := range config.RenderSettings() {
-		if !slices.ContainsFunc(s.Flags, func(f config.Flag) bool { return known[f.Name] }) {
-			rows = append(rows, []string{flagTexts(s.Flags), standardOf(s), s.Help})
-		}
-	}
-	p.table([]string{"Flag", "Default", "Meaning"}, rows)
+	p.beside(config.RenderSettings())
+	p.doctor()
 	for _, c := range []struct {
 		title, about string
 		settings     []config.Setting
@@ -201,10 +196,35 @@ func (p *page) others() {
 	}
 	p.text("## Other variables")
 	p.table([]string{"Variable", "Meaning"}, [][]string{
-		{"`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`", "Proxies for the Prefect API, also in lower case. Addresses of this machine are never asked for through one."},
+		{"`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`", "Proxies for the Prefect API and for job templates elsewhere, also in lower case. Addresses of this machine are never asked for through one."},
 		{"`KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`", "Set by Kubernetes in every pod: the pod's own service account is used, and only without one a kubeconfig: all files of `KUBECONFIG`, or `~/.kube/config`. Which one it is stands in the log."},
+		{"`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE` and the others of the AWS SDKs", "How job templates at `s3://BUCKET/KEY` are read; so are the files below `~/.aws`, and the identity of the pod or machine. `AWS_CA_BUNDLE` is trusted beside `REQUESTS_CA_BUNDLE`."},
+		{"`GOOGLE_APPLICATION_CREDENTIALS`, `STORAGE_EMULATOR_HOST`", "How job templates at `gs://BUCKET/OBJECT` are read; without them, the identity of the pod or machine."},
 		{"`NO_COLOR`", "Log lines on a terminal have no colours if it is set to anything."},
 	})
+}
+
+// beside lists the settings that a command has and the agent has not.
+func (p *page) beside(settings []config.Setting) {
+	var rows [][]string
+	known := flagsOf(config.AgentSettings(config.Core0), config.AgentSettings(config.Core1))
+	for _, s := range settings {
+		if !slices.ContainsFunc(s.Flags, func(f config.Flag) bool { return known[f.Name] }) {
+			rows = append(rows, []string{flagTexts(s.Flags), standardOf(s), s.Help})
+		}
+	}
+	p.table([]string{"Flag", "Default", "Meaning"}, rows)
+}
+
+func (p *page) doctor() {
+	p.text("## Doctor", "`prefect-kube doctor` looks at what an agent needs. It has the flags of the agent, and:")
+	p.beside(config.DoctorSettings())
+	p.text("It registers no agent, writes no state and creates nothing. Each finding is `ok`, `warn` or `fail`, with the mend below it; a check whose need failed is a `skip`. What may not be read is said and is no failure. The exit code is 1 if something fails. In JSON a report is `{\"findings\": [{\"check\", \"verdict\", \"detail\", \"mend\"}], \"failed\": 0}`.")
+	var rows [][]string
+	for _, c := range app.Checks() {
+		rows = append(rows, []string{c.Name, c.About, strings.Join(c.Needs, ", ")})
+	}
+	p.table([]string{"Check", "Looks at", "Needs"}, rows)
 }
 
 func standardOf(s config.Setting) string {
@@ -247,7 +267,7 @@ func (p *page) codes() {
 	p.text("## Exit codes")
 	p.table([]string{"Code", "Meaning"}, [][]string{
 		{strconv.Itoa(exitClean), "A clean stop: the last of `--max-polls` is done, or one SIGTERM or SIGINT was answered. Starts under way are finished first."},
-		{strconv.Itoa(exitFailure), "A failure at run time, or a second signal."},
+		{strconv.Itoa(exitFailure), "A failure at run time, a check of `doctor` that fails, or a second signal."},
 		{strconv.Itoa(exitUsage), "Wrong usage or configuration: an unknown option, a missing value, a file that cannot be read, no credential for Prefect Cloud. One line for each problem says what to write instead."},
 	})
 }

@@ -24,6 +24,8 @@ type commands struct {
 	resourceManager func(context.Context, config.ResourceManager, *slog.Logger) error
 	// install writes to standard output what kubectl applies.
 	install func(context.Context, config.Install, io.Writer, *slog.Logger) error
+	// doctor writes its report to standard output.
+	doctor func(context.Context, config.Doctor, io.Writer, *slog.Logger) error
 	// render writes the Job to out, and what is to be said about it to notes.
 	render func(ctx context.Context, cfg config.Render, source string, in io.Reader, out, notes io.Writer, log *slog.Logger) error
 }

@@ -20,7 +20,7 @@ func (c *cli) root(name string) *cobra.Command {
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(helpful(root.HelpFunc()))
-	root.AddCommand(c.agent(), c.resourceManager(), c.render(), c.dev(), versionCommand())
+	root.AddCommand(c.agent(), c.resourceManager(), c.render(), c.doctor(), c.dev(), versionCommand())
 	return root
 }
 

@@ -4,6 +4,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -118,6 +119,7 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 	}
 	stop.start(ctx, watch.Run)
 	stop.start(ctx, reaper.Run)
+	stop.start(ctx, func(ctx context.Context) error { return watchRights(ctx, s.cluster, s.cfg.Namespace, s.health, s.log) })
 	return agent.Run(ctx)
 }
 
@@ -247,6 +249,10 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 	}
 	credential, err := cfg.Credential.Reveal()
 	if err != nil {
+		return jobspec.Settings{}, cmp.Or(cfg.CheckCredential(), err)
+	}
+	roots, err := authorities(cfg.CABundle)
+	if err != nil {
 		return jobspec.Settings{}, err
 	}
 	settings := jobspec.Settings{
@@ -255,7 +261,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
-		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.New(template.Options{}).Text,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.New(template.Options{Roots: roots}).Text,
 		Keep: cfg.Keep, Volumes: cfg.Volumes, VolumeMounts: cfg.VolumeMounts,
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {

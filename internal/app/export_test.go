@@ -15,6 +15,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/kube"
+	"github.com/prefect-kube/prefect-kube/internal/status"
 )
 
 // StartAgentOver is StartAgent with both ways out of the process replaced.
@@ -32,6 +33,23 @@ func RenderOver(ctx context.Context, cfg config.Render, source string, out, note
 		cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster}, Source: "test"},
 	}, slog.New(slog.DiscardHandler))
 }
+
+// DoctorOver is Doctor with both ways out of the process replaced.
+func DoctorOver(ctx context.Context, cfg config.Doctor, out io.Writer, prefect, cluster http.RoundTripper) error {
+	return doctor(ctx, cfg, out, outside{
+		prefect: prefect,
+		cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster, QPS: 500, Burst: 1000}, Source: "test"},
+	}, slog.New(slog.DiscardHandler))
+}
+
+// WatchRights tells health which rights are missing.
+func WatchRights(ctx context.Context, allowed func(kube.Access) (bool, error), health *status.Health, log *slog.Logger) error {
+	return watchRights(ctx, reviews(allowed), "flows", health, log)
+}
+
+type reviews func(kube.Access) (bool, error)
+
+func (r reviews) Allowed(_ context.Context, a kube.Access) (bool, error) { return r(a) }
 
 // Drain is how long a stop may take.
 const Drain = drain

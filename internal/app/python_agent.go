@@ -9,7 +9,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
-	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
 
 // rival notices a Python agent that works beside ours: a Job of its making that is
@@ -25,7 +24,7 @@ type rival struct {
 func (r *rival) facts(ctx context.Context) func(*batchv1.Job) diagnose.Job {
 	return func(j *batchv1.Job) diagnose.Job {
 		f := diagnose.JobFacts(j)
-		if f.Python && flowrun.Prefixed(f.Name) && f.Created.After(r.since) {
+		if pythons(f) && f.Created.After(r.since) {
 			r.once.Do(func() {
 				r.log.WarnContext(ctx, "a python agent seems to run in this namespace; stop it: it yields no claim, and deletes finished jobs of ours",
 					slog.String("job", f.Name), slog.String("namespace", f.Namespace))

@@ -124,9 +124,6 @@ func usableTemplate(ctx context.Context, path string) error {
 // HTTP_PROXY and NO_PROXY name, and trusting whom the configuration says.
 func network(cfg config.Agent) (*http.Transport, error) {
 	base := retryhttp.NewBase()
-	if cfg.CABundle.Path == "" {
-		return base, nil
-	}
 	roots, err := authorities(cfg.CABundle)
 	base.TLSClientConfig.RootCAs = roots
 	return base, err
@@ -137,8 +134,12 @@ func network(cfg config.Agent) (*http.Transport, error) {
 const maxBundle = 8 << 20
 
 // authorities reads the certificate authorities that stand in for the system's,
-// as requests does for Python: from a file, or from the files of a directory.
+// as requests does for Python: from a file, or from the files of a directory. Without
+// a bundle they are nil.
 func authorities(bundle config.File) (*x509.CertPool, error) {
+	if bundle.Path == "" {
+		return nil, nil
+	}
 	pool := x509.NewCertPool()
 	files, err := bundleFiles(bundle.Path)
 	found := false

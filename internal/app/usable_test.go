@@ -110,7 +110,7 @@ func TestResourceManagerRefusesWhatCannotBeUsed(t *testing.T) {
 }
 
 // A bundle of certificate authorities takes the place of the system's, for the
-// Prefect API, as in Python's requests.
+// Prefect API and job templates, as in Python's requests.
 func TestCertificateAuthorities(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -148,21 +148,32 @@ func TestCertificateAuthorities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			transport, err := app.Network(resolve(t, config.Core1, nil, c.env...))
-			if c.refused != "" {
-				if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), c.refused) {
-					t.Errorf("got %v, want %q in it", err, c.refused)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer transport.CloseIdleConnections()
-			if err := get(t, transport, server.URL); (err == nil) != c.trusted {
-				t.Errorf("got %v, want trust %v", err, c.trusted)
-			}
+			checkTrust(t, resolve(t, config.Core1, nil, c.env...), server.URL, c.trusted, c.refused)
 		})
+	}
+}
+
+func checkTrust(t *testing.T, cfg config.Agent, url string, trusted bool, refused string) {
+	t.Helper()
+	transport, err := app.Network(cfg)
+	job, errJob := app.JobSettings(cfg)
+	if refused != "" {
+		for _, err := range []error{err, errJob} {
+			if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), refused) {
+				t.Errorf("got %v, want %q in it", err, refused)
+			}
+		}
+		return
+	}
+	if err := errors.Join(err, errJob); err != nil {
+		t.Fatal(err)
+	}
+	defer transport.CloseIdleConnections()
+	if err := get(t, transport, url); (err == nil) != trusted {
+		t.Errorf("got %v, want trust %v", err, trusted)
+	}
+	if _, err := job.Template(url); (err == nil) != trusted {
+		t.Errorf("job template: got %v, want trust %v", err, trusted)
 	}
 }
 
@@ -310,5 +321,14 @@ func spelled(e ast.Expr) string {
 		return spelled(x.X) + "." + x.Sel.Name
 	default:
 		return ""
+	}
+}
+
+// render, which may need no connection, refuses what start refuses.
+func TestUnreadableCredential(t *testing.T) {
+	t.Parallel()
+	_, err := app.JobSettings(resolve(t, config.Core1, nil, "PREFECT__CLOUD__API_KEY_FILE=/nowhere/key"))
+	if e, ok := errors.AsType[*config.Error](err); !ok || e.Place != "PREFECT__CLOUD__API_KEY_FILE" {
+		t.Errorf("got %v, want an error that names the variable", err)
 	}
 }

@@ -18,6 +18,8 @@ type agentDraft struct {
 	homeDir string
 	// caBundle is the path of Agent.CABundle.
 	caBundle string
+	// origin is where it was found.
+	origin Origin
 	// sources are what was read.
 	sources *stack
 }
@@ -25,7 +27,7 @@ type agentDraft struct {
 // take is called once with everything that was read.
 func (d *agentDraft) take(s *stack) {
 	d.LabelsByFlag = s.rank([]string{"cloud", "agent", "labels"}) == rankFlags
-	d.Warnings = slices.Clone(s.warnings)
+	d.Warnings = append(slices.Clone(s.warnings), s.recentNames(envVarsPath(), d.EnvVars)...)
 	if d.caBundle != "" {
 		d.CABundle = File{Path: d.caBundle, Place: s.place(caBundleSetting().id())}
 	}
@@ -44,6 +46,10 @@ func (d *agentDraft) finish(core string) (Agent, error) {
 	} else {
 		err = d.finish1(&a)
 	}
+	d.origin.Files = d.sources.files
+	if !a.Credential.IsSet() {
+		d.origin.Credential = ""
+	}
 	a.Warnings = append(a.Warnings, d.sources.inVain(core, a.Credential.IsSet())...)
 	return a, err
 }
@@ -59,11 +65,15 @@ func splitNames(given []string) []string {
 	return names
 }
 
+// placeOf is where a credential of the configuration stands.
+func (d *agentDraft) placeOf(path ...string) string { return d.sources.credentials[joined(path)] }
+
 func (d *agentDraft) finish0(a *Agent) error {
+	d.origin.Credential = d.placeOf("cloud", "agent", "auth_token")
 	// D-10: the code of 0.11.0 refuses the fallback where a credential is needed.
 	// A server needs none, and its Jobs must not get one either.
 	if !a.Credential.IsSet() && a.Backend == Cloud {
-		a.Credential = d.otherToken
+		a.Credential, d.origin.Credential = d.otherToken, d.placeOf("cloud", "auth_token")
 	}
 	if d.secrets != "" {
 		a.ImagePullSecrets = []string{d.secrets} // 0.11.0 knows one name
@@ -72,18 +82,19 @@ func (d *agentDraft) finish0(a *Agent) error {
 		return nil
 	}
 	login, err := readLogin(d.homeDir, a.GraphQL, a.API)
-	a.Credential = secret.New(login.token)
+	a.Credential, d.origin.Credential = secret.New(login.token), login.path
 	if login.tenantID != "" {
-		a.Warnings = append(a.Warnings, login.path+": active_tenant_id has no effect: a token with RUNNER scope belongs to one tenant")
+		a.Warnings = append(a.Warnings, login.path+": active_tenant_id has no effect: an agent needs a token with RUNNER scope, which belongs to one tenant; \"prefect auth login\" stores one with USER scope")
 	}
 	return err
 }
 
 func (d *agentDraft) finish1(a *Agent) error {
 	disk, err := readAuth(d.homeDir, a.API)
+	d.origin.Credential = d.placeOf("cloud", "api_key")
 	// client.py of 1.4.1: what is configured wins over auth.toml, each by itself.
 	if !a.Credential.IsSet() {
-		a.Credential = secret.New(disk.apiKey)
+		a.Credential, d.origin.Credential = secret.New(disk.apiKey), disk.path
 	}
 	if a.TenantID == "" {
 		a.TenantID = disk.tenantID
@@ -162,7 +173,7 @@ func connectionFields() []field[agentDraft] {
 func caBundleSetting() Setting {
 	return Setting{
 		Env: []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}, Kind: Text,
-		Help: "File, or directory of files, with the certificate authorities that vouch for the Prefect API, instead of those of the system. REQUESTS_CA_BUNDLE beats CURL_CA_BUNDLE, and that SSL_CERT_FILE.",
+		Help: "File, or directory of files, with the certificate authorities that vouch for the Prefect API and for the servers of job templates, instead of those of the system. REQUESTS_CA_BUNDLE beats CURL_CA_BUNDLE, and that SSL_CERT_FILE.",
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // diskAuth is what "prefect auth login" stored for one API.
 type diskAuth struct {
-	apiKey, tenantID string
+	path, apiKey, tenantID string
 }
 
 var notSlug = regexp.MustCompile(`[^-.a-z0-9]+`)
@@ -83,5 +83,5 @@ func readAuth(homeDir, api string) (diskAuth, error) {
 	if err := errors.Join(errKey, errTenant); err != nil {
 		return diskAuth{}, &Error{Place: path + ": " + slug(api), Problem: "want texts for api_key and tenant_id"}
 	}
-	return diskAuth{apiKey: key, tenantID: tenant}, nil
+	return diskAuth{path: path, apiKey: key, tenantID: tenant}, nil
 }

@@ -150,12 +150,17 @@ type Dev struct {
 // the command, Core0 or Core1. Every error in the result is an *Error; several
 // are joined, one a line.
 func ResolveAgent(core string, src Sources) (Agent, error) {
+	agent, _, err := resolveAgent(core, src)
+	return agent, err
+}
+
+func resolveAgent(core string, src Sources) (Agent, Origin, error) {
 	draft, err := resolve(agentFields(core), src)
 	if err != nil {
-		return Agent{}, err
+		return Agent{}, Origin{}, err
 	}
 	agent, err := draft.finish(core)
-	return agent, errors.Join(err, agent.Validate())
+	return agent, draft.origin, errors.Join(err, agent.Validate())
 }
 
 // ResolveDev resolves and validates the settings of the development backend.

@@ -214,8 +214,8 @@ func TestEnvVars(t *testing.T) {
 		"empty":  {env: []string{name + "={}"}, want: pairs()},
 		"file":   {files: toml, want: pairs("MY_VAR", "x", "NUM", "5", "FLAG", "true", "RATIO", "2.0")},
 		"order of the file": {
-			files: map[string]string{".prefect/config.toml": "cloud.agent.env_vars = {Z = 1, \"B B\" = 2, A = 3} # in line\n[kube]\ngrace = 120\n", ".prefect/backend.toml": "[cloud.agent.env_vars]\nC = 4\nA = 5\n"},
-			want:  pairs("Z", "1", "B B", "2", "A", "5", "C", "4"),
+			files: map[string]string{".prefect/config.toml": "cloud.agent.env_vars = {Z = 1, \"B.B\" = 2, A = 3} # in line\n[kube]\ngrace = 120\n", ".prefect/backend.toml": "[cloud.agent.env_vars]\nC = 4\nA = 5\n"},
+			want:  pairs("Z", "1", "B.B", "2", "A", "5", "C", "4"),
 		},
 		"old form adds":  {files: toml, env: []string{name + "__NUM=6", name + "__Z=z"}, want: pairs("MY_VAR", "x", "NUM", "6", "FLAG", "true", "RATIO", "2.0", "Z", "z")},
 		"json replaces":  {files: toml, env: []string{name + `={"A":"1"}`}, want: pairs("A", "1")},

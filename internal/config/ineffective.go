@@ -19,7 +19,7 @@ const (
 	ofServer     = "belongs to Prefect Server itself"
 	ofFlowRun    = "read by the process of a flow run, not by the agent; pass it on with --env"
 	ofLog        = "log lines are JSON, or coloured text on a terminal"
-	withoutLogin = "Prefect 1.x has no tokens; set cloud.api_key"
+	withoutLogin = "Prefect 1.x has no tokens; set cloud.api_key, or type agent start kubernetes, which takes them"
 	ofLimits     = "an answer 429 is obeyed: the pause is what Retry-After asks for, or grows by itself, and no other flow run waits for it"
 )
 

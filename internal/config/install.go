@@ -65,7 +65,7 @@ type installDraft struct {
 }
 
 func (d *installDraft) take(s *stack) {
-	d.Warnings = s.warnings
+	d.Warnings = append(slices.Clone(s.warnings), s.recentNames([]string{hidden, "env"}, d.EnvVars)...)
 	d.apiGiven = s.rank([]string{hidden, "api"}) == rankFlags
 }
 

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -125,6 +126,37 @@ func TestInstallTableIsSound(t *testing.T) {
 					t.Errorf("%s: %s is there twice", core, way)
 				}
 				seen[way] = true
+			}
+		}
+	}
+}
+
+// Names of variables that only a recent cluster takes are warned of, where they stand.
+func TestRecentNames(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		src  config.Sources
+		want string
+	}{
+		"blank":   {config.Sources{Flags: map[string][]string{"env": {"A B=hunter2", "A=1"}}}, `--env: Kubernetes before 1.32 refuses every Job with a variable "A B"; `},
+		"digit":   {config.Sources{Env: []string{`PREFECT__CLOUD__AGENT__ENV_VARS={"1A": "hunter2"}`}}, `PREFECT__CLOUD__AGENT__ENV_VARS: Kubernetes before 1.32`},
+		"file":    {config.Sources{HomeDir: home(t, map[string]string{".prefect/config.toml": "cloud.agent.env_vars = {\"A B\" = 1}", ".prefect/backend.toml": "cloud.agent.env_vars = {C = 1}"})}, `config.toml: cloud.agent.env_vars.A B: Kubernetes before 1.32`},
+		"usual":   {config.Sources{Flags: map[string][]string{"env": {"a.B-c_1=x"}}}, ""},
+		"no name": {config.Sources{Flags: map[string][]string{"env": {"ü=x"}}}, ""}, // an error elsewhere
+	} {
+		agent, err := config.ResolveAgent(config.Core1, c.src)
+		install, errInstall := config.ResolveInstall(config.Core1, c.src)
+		if err := errors.Join(err, errInstall); err != nil {
+			t.Fatal(err)
+		}
+		given := map[string][]string{"start": agent.Warnings, "install": install.Warnings}
+		if c.src.Flags == nil {
+			delete(given, "install") // only flags count for it
+		}
+		for command, warnings := range given {
+			got := strings.Join(warnings, "\n")
+			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) || strings.Contains(got, "hunter2") {
+				t.Errorf("%s, %s: got %q, want %q in it", name, command, got, c.want)
 			}
 		}
 	}

@@ -35,6 +35,9 @@ type stack struct {
 	vars     map[string]string
 	homeDir  string
 	warnings []string
+	// files are those that were read, credentials where the credentials stand, by setting.
+	files       []string
+	credentials map[string]string
 	// order is that in which variables for flow runs were named.
 	order map[string]int
 }
@@ -72,7 +75,7 @@ func (l layer) ReadBytes() ([]byte, error) { return nil, errors.ErrUnsupported }
 // load reads all sources and merges them. What is wrong with single settings is
 // an error beside a result; without a result nothing could be read.
 func load(settings []Setting, src Sources) (*stack, error) {
-	s := &stack{origins: map[string]origin{}, vars: variables(src.Env), homeDir: src.HomeDir, order: map[string]int{}}
+	s := &stack{origins: map[string]origin{}, vars: variables(src.Env), homeDir: src.HomeDir, order: map[string]int{}, credentials: map[string]string{}}
 	layers := []layer{defaults(settings)}
 	for _, f := range []struct{ variable, name string }{
 		{"PREFECT__USER_CONFIG_PATH", "config.toml"}, {"PREFECT__BACKEND_CONFIG_PATH", "backend.toml"},
@@ -184,6 +187,8 @@ func (s *stack) file(variable, name string) (layer, error) {
 		}
 	case err != nil:
 		return layer{}, err
+	default:
+		s.files = append(s.files, path)
 	}
 	s.noteNames(namesInOrder(data))
 	return layer{rank: rankFile, tree: tree, place: func(at []string) string { return path + ": " + strings.Join(at, ".") }}, nil

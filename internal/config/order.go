@@ -1,6 +1,9 @@
 package config
 
 import (
+	"cmp"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -9,6 +12,26 @@ import (
 
 // envVarsPath is the table whose names are those of variables.
 func envVarsPath() []string { return []string{"cloud", "agent", "env_vars"} }
+
+var (
+	// recentName matches what Kubernetes takes as the name of a variable since 1.32,
+	// anyName what every release takes.
+	recentName = regexp.MustCompile(`^[ -<>-~]+$`)
+	anyName    = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+)
+
+// recentNames warns of names for which an older cluster refuses every Job. What no
+// cluster takes is an error elsewhere.
+func (s *stack) recentNames(place []string, vars []Pair) []string {
+	var warnings []string
+	for _, v := range vars {
+		if recentName.MatchString(v.Name) && !anyName.MatchString(v.Name) {
+			at := cmp.Or(s.place(append(slices.Clone(place), v.Name)), s.place(place))
+			warnings = append(warnings, oneLine(fmt.Sprintf("%s: Kubernetes before 1.32 refuses every Job with a variable %q; use letters, digits, _, - and ., and no digit at the beginning", at, short(v.Name))))
+		}
+	}
+	return warnings
+}
 
 // namesInOrder lists the names below [cloud.agent.env_vars] as the file has them:
 // a Python dict keeps that order, a Go map does not. What is wrong with the file is

@@ -47,8 +47,10 @@ func renderFields() []field[Render] {
 
 // RenderSettings lists the settings of render: its own, and those of the agent in
 // both forms of its command, each flag once.
-func RenderSettings() []Setting {
-	settings := settingsOf(renderFields())
+func RenderSettings() []Setting { return bothForms(settingsOf(renderFields())) }
+
+// bothForms adds the settings of the agent to those of a command that looks at one.
+func bothForms(settings []Setting) []Setting {
 	seen := map[string]bool{}
 	for _, s := range slices.Concat(AgentSettings(Core1), AgentSettings(Core0)) {
 		s.Flags = slices.DeleteFunc(slices.Clone(s.Flags), func(f Flag) bool {
@@ -72,20 +74,22 @@ func ResolveRender(src Sources) (Render, error) {
 	if err != nil {
 		return Render{}, err
 	}
-	agent, err := resolveEither(formOf(*own, src), src)
+	settings := settingsOf(renderFields())
+	core := formOf(settings, src)
+	if own.Reference == Core0 {
+		core = Core0
+	}
+	agent, _, err := resolveEither(core, src)
 	r := *own
 	r.Agent = agent
-	settings := append(settingsOf(renderFields()), AgentSettings(agent.CoreVersion)...)
+	settings = append(settings, AgentSettings(agent.CoreVersion)...)
 	return r, errors.Join(r.validateOwn(), unknownFlags(settings, src, "--token and --verbose belong to 0.11.0, the other flags to 1.4.1; --reference 0.11.0 takes those of 0.11.0"), err)
 }
 
-// formOf is the form of the agent's command whose flags are given: Core0 where one
-// is given that only it has, or its reference is asked for.
-func formOf(own Render, src Sources) string {
-	if own.Reference == Core0 {
-		return Core0
-	}
-	of1 := flagNames(append(settingsOf(renderFields()), AgentSettings(Core1)...))
+// formOf is the form of the agent's command whose flags are given beside a command's
+// own: Core0 where one is given that only it has.
+func formOf(own []Setting, src Sources) string {
+	of1 := flagNames(slices.Concat(own, AgentSettings(Core1)))
 	for name := range src.Flags {
 		if !of1[name] {
 			return Core0
@@ -95,15 +99,15 @@ func formOf(own Render, src Sources) string {
 }
 
 // resolveEither takes the other form where only that one finds a credential.
-func resolveEither(core string, src Sources) (Agent, error) {
-	agent, err := ResolveAgent(core, src)
+func resolveEither(core string, src Sources) (Agent, Origin, error) {
+	agent, origin, err := resolveAgent(core, src)
 	if err == nil && core == Core1 && agent.CheckCredential() != nil {
-		if old, oldErr := ResolveAgent(Core0, src); oldErr == nil && old.CheckCredential() == nil && old.Credential.IsSet() {
-			return old, nil
+		if old, oldOrigin, oldErr := resolveAgent(Core0, src); oldErr == nil && old.CheckCredential() == nil && old.Credential.IsSet() {
+			return old, oldOrigin, nil
 		}
 	}
 	agent.CoreVersion = core
-	return agent, err
+	return agent, origin, err
 }
 
 func (r Render) validateOwn() error {

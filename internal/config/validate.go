@@ -109,7 +109,7 @@ func (a Agent) CheckCredential() error {
 	default:
 		return &Error{
 			Place: "--key", Problem: "Prefect Cloud needs an API key and none is provided",
-			Mend: "give it, or set PREFECT__CLOUD__API_KEY or PREFECT__CLOUD__API_KEY_FILE; a Prefect Server needs PREFECT__BACKEND=server instead",
+			Mend: "give it, or set PREFECT__CLOUD__API_KEY or PREFECT__CLOUD__API_KEY_FILE; a token of 0.x goes with agent start kubernetes; a Prefect Server needs PREFECT__BACKEND=server instead",
 		}
 	}
 }

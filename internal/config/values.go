@@ -101,8 +101,10 @@ func (s *stack) credential(setting Setting, target *secret.Value) error {
 		return &Error{Place: s.place(path), Problem: "given twice, also by " + s.place(fileID(path)), Mend: "keep one of them"}
 	case file != "" && (text == "" || byFile > byText):
 		*target = secret.File(s.expand(file))
+		s.credentials[joined(path)] = s.place(fileID(path))
 	default:
 		*target = secret.New(text)
+		s.credentials[joined(path)] = s.place(path)
 	}
 	return nil
 }

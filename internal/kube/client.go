@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,9 +44,11 @@ type Client struct {
 	ca    []byte
 	batch rest.Interface
 	core  rest.Interface
-	codec runtime.ParameterCodec
-	clock *serverClock
-	log   *slog.Logger
+	// access is where our own rights are asked for.
+	access rest.Interface
+	codec  runtime.ParameterCodec
+	clock  *serverClock
+	log    *slog.Logger
 	// known holds the namespaces that were asked for, true if the UID was read.
 	known sync.Map
 }
@@ -79,6 +82,9 @@ func addToScheme(scheme *runtime.Scheme) error {
 	if err := batchv1.AddToScheme(scheme); err != nil {
 		return err
 	}
+	if err := authorizationv1.AddToScheme(scheme); err != nil {
+		return err
+	}
 	return corev1.AddToScheme(scheme)
 }
 
@@ -88,6 +94,9 @@ func (c *Client) connect(rc *rest.Config) error {
 		return err
 	}
 	if c.batch, err = forGroup(rc, hc, "/apis", batchv1.SchemeGroupVersion); err != nil {
+		return err
+	}
+	if c.access, err = forGroup(rc, hc, "/apis", authorizationv1.SchemeGroupVersion); err != nil {
 		return err
 	}
 	c.core, err = forGroup(rc, hc, "/api", corev1.SchemeGroupVersion)

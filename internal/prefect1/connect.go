@@ -15,8 +15,9 @@ type Registration struct {
 	ConfigID string
 }
 
-// ErrScope means that a token of Prefect 0.x has another scope than RUNNER.
-var ErrScope = errors.New("the token does not have the RUNNER scope; create one with `prefect auth create-token -n agent -r RUNNER`")
+// ErrScope means that a token of Prefect 0.x has another scope than RUNNER, as those
+// have that "prefect auth login" stores. Agents of 0.11.0 to 0.15.13 refuse them too.
+var ErrScope = errors.New("an agent needs a token with RUNNER scope; create one with `prefect auth create-token -n agent -s RUNNER`")
 
 // ErrNoTenant means that the server has no tenant yet.
 var ErrNoTenant = errors.New("the Prefect server has no tenants; create one with `prefect server create-tenant --name default`")
@@ -93,7 +94,7 @@ func (c *Client) checkScope(ctx context.Context, _ Registration) error {
 		return err
 	}
 	if out.AuthInfo.Scope != "RUNNER" {
-		return ErrScope
+		return fmt.Errorf("the token has the scope %q: %w", excerpt([]byte(out.AuthInfo.Scope)), ErrScope)
 	}
 	return nil
 }
@@ -106,39 +107,60 @@ func (c *Client) findTenant(ctx context.Context, _ Registration) error {
 	if c.o.Cloud {
 		return c.tenantOfKey(ctx)
 	}
+	tenants, err := c.serverTenants(ctx)
+	if err != nil {
+		return c.learn(ctx, err)
+	}
+	// The other generation has no tenants, so no later refusal speaks of the generation.
+	c.update(func(s *session) { s.tenantID, s.settled = tenants[0], true })
+	return nil
+}
+
+// serverTenants are all tenants of a Prefect Server, at least one.
+func (c *Client) serverTenants(ctx context.Context) ([]string, error) {
 	var out struct {
 		Tenant []struct {
 			ID string `json:"id"`
 		} `json:"tenant"`
 	}
 	if err := c.repeat(ctx, `query { tenant { id } }`, nil, &out); err != nil {
-		return c.learn(ctx, err)
+		return nil, err
 	}
 	if len(out.Tenant) == 0 {
-		return ErrNoTenant
+		return nil, ErrNoTenant
 	}
-	// The other generation has no tenants, so no later refusal speaks of the generation.
-	c.update(func(s *session) { s.tenantID, s.settled = out.Tenant[0].ID, true })
-	return nil
+	tenants := make([]string, len(out.Tenant))
+	for i, tenant := range out.Tenant {
+		tenants[i] = tenant.ID
+	}
+	return tenants, nil
 }
 
 func (c *Client) tenantOfKey(ctx context.Context) error {
 	if c.o.CoreVersion == Version0 {
 		return nil // a token implies its tenant
 	}
+	tenant, err := c.authTenant(ctx)
+	if err == nil {
+		c.update(func(s *session) { s.tenantID = tenant })
+	}
+	return err
+}
+
+// authTenant is the tenant of the API key on Cloud.
+func (c *Client) authTenant(ctx context.Context) (string, error) {
 	var out struct {
 		AuthInfo struct {
 			TenantID string `json:"tenant_id"`
 		} `json:"auth_info"`
 	}
 	if err := c.repeat(ctx, `query { auth_info { tenant_id } }`, nil, &out); err != nil {
-		return err
+		return "", err
 	}
 	if out.AuthInfo.TenantID == "" {
-		return ErrTokenAsKey
+		return "", ErrTokenAsKey
 	}
-	c.update(func(s *session) { s.tenantID = out.AuthInfo.TenantID })
-	return nil
+	return out.AuthInfo.TenantID, nil
 }
 
 // register follows the two releases: 0.11.0 registers on Cloud only, 1.4.1 always.

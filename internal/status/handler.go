@@ -3,6 +3,7 @@ package status
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,8 +17,10 @@ func (s *Server) Handler() http.Handler {
 	routes := map[string]http.HandlerFunc{
 		"/api/health": s.health,
 		"/api/poke":   s.poke,
-		"/livez":      func(w http.ResponseWriter, _ *http.Request) { probe(w, s.o.Health.Live(time.Now())) },
-		"/readyz":     func(w http.ResponseWriter, _ *http.Request) { probe(w, s.o.Health.Ready(time.Now())) },
+		"/livez":      func(w http.ResponseWriter, _ *http.Request) { probe(w, s.o.Health.Live(time.Now()), nil) },
+		"/readyz": func(w http.ResponseWriter, _ *http.Request) {
+			probe(w, s.o.Health.Ready(time.Now()), s.o.Health.Warnings())
+		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -56,13 +59,17 @@ func (s *Server) poke(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// probe writes ok, or the reasons one a line.
-func probe(w http.ResponseWriter, reasons []string) {
+// probe writes ok, or the reasons one a line, and then what is only a warning.
+func probe(w http.ResponseWriter, reasons, warnings []string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	lines := slices.Clone(reasons)
 	if len(reasons) == 0 {
-		_, _ = io.WriteString(w, "ok\n")
-		return
+		lines = []string{"ok"}
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = io.WriteString(w, strings.Join(reasons, "\n")+"\n")
+	for _, warning := range warnings {
+		lines = append(lines, "warning: "+warning)
+	}
+	_, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n")
 }

@@ -17,6 +17,8 @@ import (
 type Health struct {
 	mu    sync.Mutex
 	loops map[string]*Loop
+	// stopping and warnings are what Lack was told last.
+	stopping, warnings []string
 }
 
 // NewHealth makes a Health that knows no loop and is therefore live, and not ready.
@@ -48,6 +50,27 @@ func (h *Health) Remove(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.loops, name)
+}
+
+// Lack replaces what is known to be missing: without the one the agent is not
+// ready, without the other it works all the same.
+func (h *Health) Lack(stopping, warnings []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopping, h.warnings = slices.Clone(stopping), slices.Clone(warnings)
+}
+
+// Warnings are what does not work without keeping the agent from being ready.
+func (h *Health) Warnings() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.warnings)
+}
+
+func (h *Health) lacks() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.stopping)
 }
 
 // Progress says that a round went well.
@@ -101,7 +124,7 @@ func (h *Health) Live(now time.Time) []string {
 }
 
 // Ready gives a reason for each loop that is stuck or whose last round did not
-// go well. Without any loop the agent has not started.
+// go well, and for what is missing. Without any loop the agent has not started.
 func (h *Health) Ready(now time.Time) []string {
 	reasons := h.Live(now)
 	loops := 0
@@ -114,7 +137,7 @@ func (h *Health) Ready(now time.Time) []string {
 	if loops == 0 {
 		reasons = append(reasons, "starting")
 	}
-	return reasons
+	return append(reasons, h.lacks()...)
 }
 
 func (h *Health) each(f func(name string, l *Loop)) {

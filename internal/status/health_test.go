@@ -1,6 +1,8 @@
 package status_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,4 +56,34 @@ func TestHealth(t *testing.T) {
 		time.Sleep(time.Second)
 		expect(t, h, []string{"poll: no progress for 1m1s"}, []string{"poll: no progress for 1m1s"})
 	})
+}
+
+// What is missing keeps the agent from being ready only where nothing works without it.
+func TestLack(t *testing.T) {
+	t.Parallel()
+	health := status.NewHealth()
+	health.Loop("poll", time.Hour).Progress()
+	server, err := status.New(status.Options{Health: health})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		stopping, warnings []string
+		code               int
+		body               string
+	}{
+		{nil, []string{"no events"}, 200, "ok\nwarning: no events\n"},
+		{[]string{"no jobs"}, []string{"no events", "no logs"}, 503, "no jobs\nwarning: no events\nwarning: no logs\n"},
+		{nil, nil, 200, "ok\n"},
+	} {
+		health.Lack(c.stopping, c.warnings)
+		w := httptest.NewRecorder()
+		server.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/readyz", nil))
+		if w.Code != c.code || w.Body.String() != c.body {
+			t.Errorf("got %d %q, want %d %q", w.Code, w.Body.String(), c.code, c.body)
+		}
+		if live := health.Live(time.Now()); live != nil {
+			t.Errorf("not live: %v", live)
+		}
+	}
 }

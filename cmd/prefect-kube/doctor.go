@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+func (c *cli) doctor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what keeps an agent from working",
+		Long: "Look for what keeps an agent from working.\n\n" +
+			"It reads what an agent with the same flags needs, and says what is wrong and\n" +
+			"how to mend it. It registers no agent, writes no state and creates nothing.\n" +
+			"The exit code is 1 if a check fails.",
+		Args: cobra.NoArgs,
+	}
+	addFlags(cmd, config.DoctorSettings())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.ResolveDoctor(c.sources(cmd))
+		if err != nil {
+			return err
+		}
+		log := c.logger(cfg.SlogLevel())
+		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.doctor(ctx, cfg, c.streams.out, log) })
+	}
+	return cmd
+}

@@ -1,0 +1,54 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
+)
+
+// report writes findings: for people as they come, for programs all at the end.
+type report struct {
+	out     io.Writer
+	json    bool
+	secrets secrets
+
+	findings []Finding
+	failed   int
+}
+
+func newReport(cfg config.Doctor, out io.Writer) *report {
+	return &report{out: out, json: cfg.Output == config.OutputJSON, secrets: secretsOf(cfg.Agent), findings: []Finding{}}
+}
+
+func (r *report) add(f Finding) error {
+	f.Detail, f.Mend = r.secrets.clean(f.Detail), r.secrets.clean(f.Mend)
+	if f.Verdict == Broken {
+		r.failed++
+	}
+	if r.json {
+		r.findings = append(r.findings, f)
+		return nil
+	}
+	if _, err := fmt.Fprintf(r.out, "%-4s  %s: %s\n", f.Verdict, f.Check, f.Detail); err != nil || f.Mend == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(r.out, "      mend: %s\n", f.Mend)
+	return err
+}
+
+func (r *report) finish() error {
+	if r.json {
+		encoder := json.NewEncoder(r.out)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(map[string]any{"findings": r.findings, "failed": r.failed}); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	if r.failed > 0 {
+		return &UnhealthyError{Failed: r.failed}
+	}
+	return nil
+}
