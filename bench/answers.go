@@ -11,7 +11,7 @@ func fixedAnswers() map[string]string {
 	return map[string]string{
 		"__type": `{"data":{
 			"queue":{"inputFields":[{"name":"before"},{"name":"labels"},{"name":"tenant_id"}]},
-			"run":{"fields":[{"name":"id"},{"name":"run_config"},{"name":"states"},{"name":"labels"}]},
+			"run":{"fields":[{"name":"id"},{"name":"run_config"},{"name":"states"},{"name":"labels"},{"name":"tenant_id"}]},
 			"flow":{"fields":[{"name":"id"},{"name":"core_version"},{"name":"environment"}]}}}`,
 		"tenant {":        `{"data":{"tenant":[{"id":"9c8b7f0e-0000-4000-8000-000000000001"}]}}`,
 		"register_agent(": `{"data":{"register_agent":{"id":"9c8b7f0e-0000-4000-8000-000000000002"}}}`,

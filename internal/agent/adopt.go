@@ -15,7 +15,8 @@ const (
 	// adoptAge is how long this process must have seen a claim before it makes the
 	// Job that the claim promised: whoever wrote it is about to.
 	adoptAge = 10 * time.Second
-	// adoptLimit is how long it goes on trying. Then a person must see it.
+	// adoptLimit is how long it goes on trying from when it first could. Then a person
+	// must see it.
 	adoptLimit = 10 * time.Minute
 )
 
@@ -25,7 +26,8 @@ var errNoJob = errors.New("no Job: it was never created, or it was deleted befor
 // adopt decides about a run that is Submitted, and of which the place held neither
 // the Job that its claim promised nor a live Pod. The history was read after that:
 // a flow process sets Running before it runs anything, so a run that is still
-// Submitted then has executed nothing (D-16).
+// Submitted then has executed nothing (D-16). Agents of one place may differ in their
+// labels, and in what they make of a run: one adopts what it would be offered.
 func adopt(v view) (Offer, skip) {
 	claim, attempt := v.stand.Counting.State.Mark, flowrun.Attempt(v.stand.Scheduled)
 	promised := func(j batchv1.Job) bool { return j.Annotations[flowrun.AnnotationAttempt] == attempt }
@@ -36,6 +38,8 @@ func adopt(v view) (Offer, skip) {
 		return Offer{}, skipState
 	case claim.Place != v.place:
 		return Offer{}, skipElsewhere
+	case !v.fits:
+		return Offer{}, skipLabels
 	case v.age() < adoptAge:
 		return Offer{}, skipRecent
 	case slices.ContainsFunc(v.here.jobs, promised):

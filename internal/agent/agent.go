@@ -59,8 +59,8 @@ type Cluster interface {
 // Local is a copy of what the place holds. It may lag, so it saves requests and
 // decides nothing.
 type Local interface {
-	// Holds reports whether there is a Job or a Pod of a flow run.
-	Holds(id string) bool
+	// Lives reports whether a Job of a flow run goes on, or a Pod lives.
+	Lives(id string) bool
 }
 
 // Health is told how the loop fares.

@@ -29,6 +29,7 @@ type throttled struct {
 	poke     chan struct{}
 	connects []time.Time
 	polls    []time.Time
+	sweeps   []time.Time
 	labels   []string
 }
 
@@ -50,7 +51,13 @@ func (s *throttled) RunsInQueue(_ context.Context, _ time.Time, labels []string)
 	return nil, nil
 }
 
-func (s *throttled) Claims(context.Context, flowrun.ID) ([]prefect1.Claim, error) { return nil, nil }
+func (s *throttled) Claims(context.Context, flowrun.ID) ([]prefect1.Claim, error) {
+	s.sweeps = append(s.sweeps, time.Now())
+	if s.after > 0 {
+		return nil, s.after
+	}
+	return nil, nil
+}
 
 func (s *throttled) Overdue(context.Context, time.Time, []string) ([]flowrun.ID, error) {
 	return nil, nil
@@ -104,6 +111,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				}
 				checkPauses(t, times, c.least, c.most)
 			}
+			checkPauses(t, s.sweeps, min(c.asked, longestPause), max(sweepPause, c.most))
 		})
 	}
 }

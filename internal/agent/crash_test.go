@@ -86,7 +86,7 @@ func ask[T any](m *mortal, name string, effect func() (T, error)) (got T, err er
 
 func (m *mortal) TenantID() string            { return "" }
 func (m *mortal) Settings() prefect1.Settings { return prefect1.Settings{} }
-func (m *mortal) Holds(id string) bool        { return m.cluster.Holds(id) }
+func (m *mortal) Lives(id string) bool        { return m.cluster.Lives(id) }
 
 func (m *mortal) Connect(ctx context.Context, r prefect1.Registration) error {
 	return m.call("connect", func() error { return m.server.Connect(ctx, r) })
@@ -177,8 +177,10 @@ type night struct {
 	again int
 	// replica is whether a second process was there from the start.
 	replica bool
-	// elsewhere is whether another process takes the same runs for another place.
+	// elsewhere is whether another process takes the same runs for another place, and
+	// there where it dies, to be started again; 0 means never.
 	elsewhere bool
+	there     int
 	// rerun makes a person start a run again at any moment of the first minute.
 	rerun bool
 	// slow is how long a state write may be on its way.
@@ -199,13 +201,18 @@ func (n night) pass(t *testing.T, what string) (killed string) {
 			group.Go(func() { (&mortal{server: s, cluster: c}).live(t, deadline(t), "b") })
 		}
 		if n.elsewhere {
-			group.Go(func() { (&mortal{server: s, cluster: other}).live(t, deadline(t), "e") })
+			group.Go(func() {
+				ctx := deadline(t)
+				(&mortal{server: s, cluster: other, at: n.there, after: n.after}).live(t, ctx, "e")
+				(&mortal{server: s, cluster: other}).live(t, ctx, "f")
+			})
+			group.Go(func() { s.reap(deadline(t), other) })
 		}
 		if n.rerun {
 			group.Go(func() { s.delay(time.Minute); s.set("run-0", flowrun.Scheduled) })
 		}
 		ctx := deadline(t)
-		group.Go(func() { s.reap(ctx, "p") })
+		group.Go(func() { s.reap(ctx, c) })
 		first.live(t, ctx, "a")
 		killed = first.killed
 		if n.at > 0 && !n.replica {
@@ -259,7 +266,7 @@ func nightOf(seed uint64) night {
 	return night{
 		seed: seed, at: r.IntN(60), again: 1 + r.IntN(200), after: r.IntN(2) == 0,
 		lands:   []time.Duration{0, 10 * time.Second, 25 * time.Second}[r.IntN(3)],
-		replica: r.IntN(2) == 0, elsewhere: r.IntN(2) == 0, rerun: r.IntN(2) == 0,
+		replica: r.IntN(2) == 0, elsewhere: r.IntN(2) == 0, there: r.IntN(60), rerun: r.IntN(2) == 0,
 		slow: []time.Duration{0, 20 * time.Second, time.Minute}[r.IntN(3)],
 	}
 }

@@ -41,6 +41,9 @@ type view struct {
 	stand flowrun.Standing
 	// agent and place are ours.
 	agent, place string
+	// fits is whether the run has labels that we take; it matters where no queue
+	// compared them.
+	fits bool
 	// here holds the objects of the run; only looked at where needsLook says so.
 	here objects
 	// since is when this process first saw the run as it is now.
@@ -65,6 +68,7 @@ const (
 	skipHome      skip = "the place that held it before has the first turn"
 	skipRecent    skip = "it was claimed a moment ago"
 	skipPromised  skip = "the job of its claim is there"
+	skipLabels    skip = "it has labels that this agent does not take"
 )
 
 // headStart is what the place that held a run before gets on top of the fence to
@@ -74,8 +78,7 @@ const headStart = 2 * time.Minute
 // needsLook reports whether the cluster must be asked before the run may be
 // offered: only runs that somebody had before. Most have nobody and cost nothing.
 func needsLook(run prefect1.FlowRun, stand flowrun.Standing) bool {
-	unknown := len(run.History) == 0 && run.Version > 1 // a server without histories
-	if run.State.Type == flowrun.Running || stand.Claimed || unknown {
+	if run.State.Type == flowrun.Running || stand.Claimed || run.Blind() {
 		return true
 	}
 	return slices.ContainsFunc(run.History, func(r flowrun.Row) bool {
@@ -125,19 +128,23 @@ func (v view) mayStart() skip {
 
 // previous waits for what the holder of the attempt before may still do: create a
 // Job that nobody has seen, for a fence, and in another place stop one that we
-// cannot see.
+// cannot see. A server without histories does not say whether there was one.
 func (v view) previous() skip {
-	previous := v.stand.Previous
-	if previous == nil {
-		return ""
-	}
-	mark, wait, why := previous.State.Mark, time.Duration(0), skipYoung
-	there := slices.ContainsFunc(v.here.jobs, func(j batchv1.Job) bool { return j.Name == mark.Job })
-	if !there && !v.stand.PreviousRan {
+	wait, why := time.Duration(0), skipYoung
+	switch previous := v.stand.Previous; {
+	case previous == nil && v.run.Blind():
 		wait = flowrun.Fence
-	}
-	if mark.Place != v.place {
-		wait, why = wait+headStart, skipHome
+	case previous == nil:
+		return ""
+	default:
+		attempt := flowrun.Attempt(v.stand.PreviousScheduled)
+		there := slices.ContainsFunc(v.here.jobs, func(j batchv1.Job) bool { return j.Annotations[flowrun.AnnotationAttempt] == attempt })
+		if !there && !v.stand.PreviousRan {
+			wait = flowrun.Fence
+		}
+		if previous.State.Mark.Place != v.place {
+			wait, why = wait+headStart, skipHome
+		}
 	}
 	if v.age() < wait {
 		return why

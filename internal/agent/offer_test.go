@@ -43,8 +43,8 @@ func TestOffer(t *testing.T) {
 	rerun := append(slices.Clone(retry), row(4, flowrun.Failed), row(5, flowrun.Scheduled))
 	unseen := []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "here"), row(3, flowrun.Scheduled)}
 	moved := append(slices.Clone(elsewhere), row(4, flowrun.Failed), row(5, flowrun.Scheduled))
-	named := job("a", 1, true)
-	named.Name = "j"
+	first := job("a", 1, true)
+	first.Annotations = map[string]string{flowrun.AnnotationAttempt: "v1"}
 	stopped := job("a", 1, false)
 	stopped.Spec.Parallelism = new(int32(0))
 	going := stopped
@@ -69,7 +69,7 @@ func TestOffer(t *testing.T) {
 		{name: "a rerun of one that ran waits for nothing", shown: flowrun.Scheduled, history: rerun, attempt: "v5", claim: true},
 		{name: "a rerun waits for a create that may be under way", shown: flowrun.Scheduled, history: unseen, seen: flowrun.Fence - 1, skip: skipYoung},
 		{name: "a rerun after a fence", shown: flowrun.Scheduled, history: unseen, seen: flowrun.Fence, attempt: "v3", claim: true},
-		{name: "a rerun whose first Job is there", shown: flowrun.Scheduled, history: unseen, jobs: []batchv1.Job{named}, attempt: "v3", claim: true},
+		{name: "a rerun whose first Job is there", shown: flowrun.Scheduled, history: unseen, jobs: []batchv1.Job{first}, attempt: "v3", claim: true},
 		{name: "a rerun belongs to its place first", shown: flowrun.Scheduled, history: moved, seen: headStart - 1, skip: skipHome},
 		{name: "a rerun that its place does not take", shown: flowrun.Scheduled, history: moved, seen: headStart, attempt: "v5", claim: true},
 		{name: "a late claim hides Running", shown: flowrun.Submitted, history: append(slices.Clone(retry), claimRow(4, "here")), skip: skipCovered},
@@ -97,6 +97,23 @@ func TestOffer(t *testing.T) {
 				t.Errorf("the cluster is asked: %v, want %v", looks, want)
 			}
 		})
+	}
+}
+
+// A server without histories does not say who had a run before: a create of theirs may
+// be under way.
+func TestOfferWithoutHistory(t *testing.T) {
+	t.Parallel()
+	read := time.Unix(0, 0)
+	for _, tt := range []struct {
+		version int
+		seen    time.Duration
+		want    skip
+	}{{1, 0, ""}, {3, flowrun.Fence - 1, skipYoung}, {3, flowrun.Fence, ""}} {
+		run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", Version: tt.version, State: flowrun.State{Type: flowrun.Scheduled}}}
+		if _, why := offer(view{run: run, stand: run.Standing(), place: "here", since: read.Add(-tt.seen), read: read}); why != tt.want {
+			t.Errorf("version %d, seen for %v: got %q, want %q", tt.version, tt.seen, why, tt.want)
+		}
 	}
 }
 

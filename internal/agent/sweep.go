@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,39 +17,40 @@ const (
 	sweepPause = 15 * time.Second
 	// overdue is how late a run must be before it is looked for beside the queue.
 	overdue = 15 * time.Second
-	// claimPages bounds the requests of one sweep; the next goes on behind.
-	claimPages = 20
+	// claimPages and mostSuspects bound one sweep; the next goes on behind.
+	claimPages, mostSuspects = 20, 1000
 	// together is how many runs are looked at in one request.
 	together = 50
+	// doubt is for how long a put-back is looked after: it may land late itself, and
+	// cover what came meanwhile.
+	doubt = 2 * time.Minute
 )
 
 // sweeper looks for what the queue does not show: runs that were claimed for this
-// place and have no Job, states that a late write of this place covers, and runs
-// that the queue should have returned for some time.
+// place and have no Job, states that a late write covers, and runs that the queue
+// should have returned for some time.
 type sweeper struct {
 	a *Agent
-	// claims are the runs seen as Submitted, uncovered those of them whose history
-	// was read and which are what they show.
-	claims, uncovered sightings
+	// claims are the runs seen as Submitted, by their version: ours and others those
+	// whose history was read, absent those that had nothing in the cluster.
+	claims, ours, others, absent sightings
+	// unreadable are the runs that were complained about, by the reason.
+	unreadable sightings
 	// behind is where the list of claims goes on.
 	behind flowrun.ID
 }
 
-// doubt is for how long a put-back is looked after: it may land late itself, and
-// cover what came meanwhile.
-const doubt = 2 * time.Minute
-
 // run sweeps until ctx ends.
 func (s *sweeper) run(ctx context.Context) {
 	for last := ""; ; {
-		text := ""
-		if err := errors.Join(s.repair(ctx), s.widen(ctx)); err != nil {
+		err, text := errors.Join(s.repair(ctx), s.widen(ctx)), ""
+		if err != nil {
 			text = err.Error()
 		}
 		if text != "" && text != last && ctx.Err() == nil {
 			s.a.c.Logger.WarnContext(ctx, "looking for forgotten flow runs did not work, trying again", slog.String("error", text))
 		}
-		if last = text; !wait(ctx, jitter(sweepPause), nil) {
+		if last = text; !wait(ctx, max(jitter(sweepPause), asked(err)), nil) {
 			return
 		}
 	}
@@ -66,12 +68,19 @@ func (s *sweeper) widen(ctx context.Context) error {
 
 // repair adopts claims without a Job, and puts covered states back.
 func (s *sweeper) repair(ctx context.Context) error {
-	orphans, held, err := s.suspects(ctx)
+	fresh, known, err := s.suspects(ctx)
 	if err != nil {
 		return err
 	}
-	held = append(held, s.a.launch.restored.since(time.Now().Add(-doubt))...)
-	return errors.Join(inParts(ctx, orphans, s.adopt), inParts(ctx, held, s.uncover))
+	fresh = append(fresh, s.a.launch.restored.since(time.Now().Add(-doubt))...)
+	err = inParts(ctx, fresh, func(ctx context.Context, ids []flowrun.ID) error {
+		ours, err := s.classify(ctx, ids)
+		known = append(known, ours...)
+		return err
+	})
+	// A Job or Pod that lives, if only in a copy that lags, is no reason to look.
+	known = slices.DeleteFunc(known, func(id flowrun.ID) bool { return s.a.local.Lives(string(id)) })
+	return errors.Join(err, inParts(ctx, known, s.adopt))
 }
 
 // inParts does something for some ids after the others.
@@ -87,103 +96,125 @@ func inParts(ctx context.Context, ids []flowrun.ID, do func(context.Context, []f
 }
 
 // suspects are the runs that have been Submitted for some time and that nobody of
-// this process starts: orphans have no Job or Pod in the local copy, held ones have,
-// but nobody knows yet whether Submitted is what counts.
-func (s *sweeper) suspects(ctx context.Context) (orphans, held []flowrun.ID, err error) {
-	for range claimPages {
+// this process starts: fresh ones, whose history was not read yet, and those known
+// to be claimed for this place.
+func (s *sweeper) suspects(ctx context.Context) (fresh, known []flowrun.ID, err error) {
+	for page := 0; page < claimPages && len(fresh)+len(known) < mostSuspects; page++ {
 		read := time.Now()
-		page, err := s.a.api.Claims(ctx, s.behind)
+		claims, err := s.a.api.Claims(ctx, s.behind)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(page) == 0 {
+		if len(claims) == 0 {
 			s.behind = ""
 			break
 		}
-		for _, claim := range page {
+		for _, claim := range claims {
 			s.behind = claim.ID
 			as := strconv.Itoa(claim.Version)
 			since := s.claims.see(claim.ID, as, read)
 			switch {
-			case read.Sub(since) < adoptAge || s.a.starts.InFlight(claim.ID):
-			case !s.a.local.Holds(string(claim.ID)):
-				orphans = append(orphans, claim.ID)
-			case !s.uncovered.known(claim.ID, as):
-				held = append(held, claim.ID)
+			case read.Sub(since) < adoptAge || s.a.starts.InFlight(claim.ID) || s.others.known(claim.ID, as):
+			case s.ours.known(claim.ID, as):
+				known = append(known, claim.ID)
+			default:
+				fresh = append(fresh, claim.ID)
 			}
 		}
 	}
-	return orphans, held, nil
+	return fresh, known, nil
+}
+
+// classify reads histories once for each version, puts back what a late write
+// covers, and returns the runs that are claimed for this place.
+func (s *sweeper) classify(ctx context.Context, ids []flowrun.ID) (ours []flowrun.ID, err error) {
+	read := time.Now()
+	snapshots, err := s.a.api.Snapshots(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		snapshot, ok := snapshots[id]
+		if !ok || !s.readable(ctx, snapshot, read) || s.a.launch.putBack(ctx, snapshot) {
+			continue
+		}
+		counting, as := snapshot.Standing().Counting.State, strconv.Itoa(snapshot.Version)
+		if counting.Mark.Kind != flowrun.Claim || counting.Mark.Place != s.a.c.Place || counting.Type != snapshot.State.Type {
+			s.others.see(id, as, read)
+			continue
+		}
+		s.ours.see(id, as, read)
+		ours = append(ours, id)
+	}
+	return ours, nil
+}
+
+// readable says of a run that is not why, once for each reason.
+func (s *sweeper) readable(ctx context.Context, snapshot flowrun.Snapshot, read time.Time) bool {
+	if snapshot.Err == nil {
+		return true
+	}
+	if why := snapshot.Err.Error(); !s.unreadable.known(snapshot.ID, why) {
+		s.unreadable.see(snapshot.ID, why, read)
+		s.a.c.Logger.ErrorContext(ctx, "claimed flow run not readable, left alone", slog.String("flow_run_id", string(snapshot.ID)), slog.Any("error", snapshot.Err))
+	}
+	return false
 }
 
 // adopt looks at the cluster first and reads the histories then.
 func (s *sweeper) adopt(ctx context.Context, ids []flowrun.ID) error {
 	read := time.Now()
-	ctx, cancel := context.WithDeadline(ctx, read.Add(dispatch.ClaimWithin))
+	limited, cancel := context.WithDeadline(ctx, read.Add(dispatch.ClaimWithin))
 	defer cancel()
-	here, err := s.a.look(ctx, ids)
+	here, err := s.a.look(limited, ids)
 	if err != nil {
 		return err
 	}
-	runs, err := s.a.api.FlowRunsByID(ctx, ids)
+	runs, err := s.a.api.FlowRunsByID(limited, ids)
 	if err != nil {
 		return err
 	}
-	var offers []Offer
+	offers, err := s.a.startable(limited, s.adoptable(ctx, runs, here, read))
+	if err != nil {
+		return err
+	}
 	var hopeless []dispatch.Outcome[Run]
-	for _, v := range s.views(runs, here, read) {
-		o, why := adopt(v)
-		switch {
-		case why == skipCovered:
-			s.a.launch.putBack(ctx, v.run.Snapshot)
-		case why != "":
-			s.a.skipped(ctx, v, why)
-		case v.age() >= adoptLimit:
+	offers = slices.DeleteFunc(offers, func(o Offer) bool {
+		done := read.Sub(s.absent.see(o.ID, strconv.Itoa(o.Run.Version), read)) >= adoptLimit
+		if done {
 			hopeless = append(hopeless, dispatch.Outcome[Run]{Offer: o, Phase: dispatch.Aborted, Err: errNoJob})
-		default:
-			offers = append(offers, o)
 		}
-	}
-	if offers, err = s.a.startable(ctx, offers); err != nil {
-		return err
-	}
+		return done
+	})
 	s.a.starts.Start(ctx, offers)
 	if len(hopeless) > 0 {
-		s.a.launch.Report(ctx, hopeless)
+		s.a.launch.Report(limited, hopeless)
 	}
 	return nil
 }
 
-func (s *sweeper) views(runs []prefect1.FlowRun, here map[flowrun.ID]objects, read time.Time) []view {
-	var views []view
+// adoptable decides about runs that were looked at.
+func (s *sweeper) adoptable(ctx context.Context, runs []prefect1.FlowRun, here map[flowrun.ID]objects, read time.Time) []Offer {
+	var offers []Offer
 	for _, run := range runs {
-		if run.Err != nil { // the next sweep reads it again
+		as := strconv.Itoa(run.Version)
+		if !s.readable(ctx, run.Snapshot, read) || !s.claims.known(run.ID, as) {
+			continue // something was written since the list of claims was read: the next sweep sees it
+		}
+		v := view{
+			run: run, stand: run.Standing(), agent: s.a.c.ID, place: s.a.c.Place, fits: run.Takes(s.a.c.Labels),
+			here: here[run.ID], since: s.claims.runs[run.ID].since, read: read,
+		}
+		o, why := adopt(v)
+		if why == skipLabels {
+			s.others.see(run.ID, as, read)
+		}
+		if why != "" {
+			s.a.skipped(ctx, v, why)
 			continue
 		}
-		since := read // unless nothing was written since the list of claims was read
-		if s.claims.known(run.ID, strconv.Itoa(run.Version)) {
-			since = s.claims.runs[run.ID].since
-		}
-		views = append(views, view{
-			run: run, stand: run.Standing(), agent: s.a.c.ID, place: s.a.c.Place, here: here[run.ID], since: since, read: read,
-		})
+		s.a.c.Logger.InfoContext(ctx, "claim without a job found, making it", slog.String("flow_run_id", string(o.ID)), slog.String("attempt", o.Attempt))
+		offers = append(offers, o)
 	}
-	return views
-}
-
-// uncover puts back what a late claim of this place covers.
-func (s *sweeper) uncover(ctx context.Context, ids []flowrun.ID) error {
-	read := time.Now()
-	snapshots, err := s.a.api.Snapshots(ctx, ids)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		snapshot, ok := snapshots[id]
-		if !ok || snapshot.Err != nil || s.a.launch.putBack(ctx, snapshot) {
-			continue
-		}
-		s.uncovered.see(id, strconv.Itoa(snapshot.Version), read)
-	}
-	return nil
+	return offers
 }

@@ -186,8 +186,9 @@ type cluster struct {
 	place  string
 	// processes is whether the Pods do anything.
 	processes bool
-	// busy says that no Job is taken for the moment.
+	// busy says that no Job is taken for the moment, away until when nothing is answered.
 	busy bool
+	away time.Time
 
 	mu   sync.Mutex
 	jobs map[string]*batchv1.Job
@@ -241,11 +242,34 @@ func (c *cluster) execute(name string, id flowrun.ID) {
 
 func (c *cluster) Place(context.Context, string) (string, error) { return c.place, nil }
 
-// Holds lags for ever: nothing may depend on it.
-func (c *cluster) Holds(string) bool { return false }
+// Lives is true of an unfinished Job, as the copy says that does not lag.
+func (c *cluster) Lives(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, j := range c.jobs {
+		if j.Labels[flowrun.LabelFlowRunID] == id && len(j.Status.Conditions) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *cluster) has(id flowrun.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, j := range c.jobs {
+		if j.Labels[flowrun.LabelFlowRunID] == string(id) {
+			return true
+		}
+	}
+	return false
+}
 
 func (c *cluster) Jobs(_ context.Context, _, selector string) (found []batchv1.Job, err error) {
 	s, err := labels.Parse(selector)
+	if time.Now().Before(c.away) {
+		return nil, context.DeadlineExceeded
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, j := range c.jobs {
@@ -268,10 +292,10 @@ func (c *cluster) Pods(_ context.Context, _, selector string) (found []corev1.Po
 	return found, err
 }
 
-// reap does what every reaper does before it deletes a finished Job: it puts back
-// what a late verdict or put-back covers, of a process that died too. What a claim
-// covers is left to the agents.
-func (s *server) reap(ctx context.Context, place string) {
+// reap does what every reaper does before it deletes a finished Job of its place: it
+// puts back what a late verdict or put-back covers, of a process that died too. What a
+// claim covers is left to the agents.
+func (s *server) reap(ctx context.Context, c *cluster) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -279,9 +303,12 @@ func (s *server) reap(ctx context.Context, place string) {
 		case <-time.After(time.Minute):
 		}
 		for id := range s.runs {
+			if !c.has(id) {
+				continue
+			}
 			snapshots, _ := s.Snapshots(ctx, []flowrun.ID{id})
 			shown := snapshots[id].State.Type
-			if w, ok := snapshots[id].PutBack("reaper", place); ok && shown != flowrun.Submitted && shown != flowrun.Scheduled {
+			if w, ok := snapshots[id].PutBack("reaper", c.place); ok && shown != flowrun.Submitted && shown != flowrun.Scheduled {
 				_ = s.SetStates(ctx, []flowrun.Write{w})
 			}
 		}

@@ -113,7 +113,7 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 	if err != nil {
 		return err
 	}
-	agent, err := s.agent(place, watch, loop)
+	agent, err := s.agent(place, local{watch}, loop)
 	if err != nil {
 		return err
 	}
@@ -162,6 +162,20 @@ func (s *started) reaper(watch reaper.Watch, place string) (*reaper.Reaper, erro
 	})
 }
 
+// local asks the watch's copy for what lives.
+type local struct {
+	watch interface {
+		Group(group string) ([]diagnose.Job, []diagnose.Pod)
+	}
+}
+
+// Lives implements agent.Local.
+func (l local) Lives(id string) bool {
+	jobs, pods := l.watch.Group(id)
+	return slices.ContainsFunc(jobs, func(j diagnose.Job) bool { return !j.Finished() && j.Parallelism != 0 }) ||
+		slices.ContainsFunc(pods, diagnose.Pod.Live)
+}
+
 // reportName is the logger that lines about Jobs carry in run logs: k8s-infra, as
 // since 0.14.0 (agent/kubernetes/agent.py, manage_jobs). The agent of 0.11.0 has no
 // such lines and thus no name for them.
@@ -172,7 +186,7 @@ func reportName(cfg config.Agent) string {
 	return "k8s-infra"
 }
 
-func (s *started) agent(place string, local agent.Local, loop *status.Loop) (*agent.Agent, error) {
+func (s *started) agent(place string, cache agent.Local, loop *status.Loop) (*agent.Agent, error) {
 	job, err := jobSettings(s.cfg)
 	if err != nil {
 		return nil, err
@@ -182,7 +196,7 @@ func (s *started) agent(place string, local agent.Local, loop *status.Loop) (*ag
 		ID:           s.id, Place: place, Namespace: s.cfg.Namespace,
 		MaxPolls: s.cfg.MaxPolls, MaxPollInterval: s.cfg.MaxPollInterval, SendLogs: s.cfg.SendLogs,
 		Poke: s.poke, Logger: s.log,
-	}, s.prefect, s.cluster, local, s.cluster, loop, job, dispatch.Config{
+	}, s.prefect, s.cluster, cache, s.cluster, loop, job, dispatch.Config{
 		Settle: s.settle(), Slots: slots, Drain: drain, Logger: s.log,
 	})
 }

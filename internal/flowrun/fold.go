@@ -25,10 +25,12 @@ type Standing struct {
 	Holder *Row
 	Ran    bool
 	// Previous is the last claim that counted for an earlier attempt, nil if there is
-	// none. PreviousRan says that Running followed it, so that its Job was there: no
+	// none. PreviousScheduled is the version of the Scheduled row of that attempt, and
+	// PreviousRan says that Running followed the claim, so that its Job was there: no
 	// create of it is under way any more.
-	Previous    *Row
-	PreviousRan bool
+	Previous          *Row
+	PreviousScheduled int
+	PreviousRan       bool
 	// Claimed reports whether the history holds any claim of ours, void ones included.
 	Claimed bool
 }
@@ -78,7 +80,7 @@ func (s *Standing) follow(row Row) {
 	case row.State.Type == Running:
 		s.Ran = s.Holder != nil
 	case row.State.Type == Scheduled && s.Holder != nil:
-		s.Previous, s.PreviousRan = s.Holder, s.Ran
+		s.Previous, s.PreviousScheduled, s.PreviousRan = s.Holder, s.Scheduled, s.Ran
 		s.Holder, s.Ran = nil, false
 	}
 	if row.State.Type == Scheduled {
@@ -108,10 +110,12 @@ func progress(t StateType) int {
 	switch {
 	case t.IsScheduled():
 		return 0
-	case t == Running || t == Cancelling:
+	case t == Running:
 		return 2
-	case t.IsFinished():
+	case t == Cancelling:
 		return 3
+	case t.IsFinished():
+		return 4
 	}
 	return 1
 }

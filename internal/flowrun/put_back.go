@@ -1,13 +1,14 @@
 package flowrun
 
-// PutBack is the write that uncovers the counting state if a void write of the
-// given place hides it: a claim or a verdict that came too late, or a put-back of
-// a state that no longer counts. The same is done where somebody else's state of the
-// same version hides it: each reader would take another one for what counts. ok is
-// false if nothing is covered, or if another place covered it: that one puts it back.
+// PutBack is the write that uncovers the counting state if a void write hides it: a
+// claim or a verdict that came too late, or a put-back of a state that no longer
+// counts. It is for the place that wrote it, and for the one that holds the run, since
+// the other may have no process any more. The same is done by anybody where a foreign
+// state of the same version hides it: each reader would take another one for what
+// counts. ok is false if nothing is covered, or if that is another place's to do.
 func (s Snapshot) PutBack(agent, place string) (w Write, ok bool) {
 	stand := s.Standing()
-	if len(s.History) == 0 || !stand.Covered(s.State.Type) || !s.coveredBy(place, stand.Counting.Version) {
+	if len(s.History) == 0 || !stand.Covered(s.State.Type) || !s.coveredFor(place, stand) {
 		return Write{}, false
 	}
 	counting := stand.Counting
@@ -18,12 +19,13 @@ func (s Snapshot) PutBack(agent, place string) (w Write, ok bool) {
 	}, true
 }
 
-// coveredBy reports whether the row that is shown is one that this place wrote, or
-// one of the version that counts.
-func (s Snapshot) coveredBy(place string, counting int) bool {
+// coveredFor reports whether the row that is shown is one that the place puts back.
+func (s Snapshot) coveredFor(place string, stand Standing) bool {
+	holds := stand.Last() != nil && stand.Last().State.Mark.Place == place
 	for _, row := range s.History {
 		m := row.State.Mark
-		ours, tie := m.Kind != Foreign && m.Place == place, m.Kind == Foreign && counting == s.Version
+		ours := m.Kind != Foreign && (m.Place == place || holds)
+		tie := m.Kind == Foreign && stand.Counting.Version == s.Version
 		if (ours || tie) && row.Version == s.Version && row.State.Type == s.State.Type {
 			return true
 		}

@@ -137,6 +137,10 @@ type Snapshot struct {
 	Err error
 }
 
+// Blind reports whether somebody may have had the run before, and the server does
+// not say who.
+func (s Snapshot) Blind() bool { return len(s.History) == 0 && s.Version > 1 }
+
 // Standing is what the run's history means. Where the server offers none, the
 // state shown is all there is, and a claim rests on the Scheduled row it names.
 func (s Snapshot) Standing() Standing {

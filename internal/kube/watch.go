@@ -216,14 +216,6 @@ func (w *Watch[J, P]) Group(group string) ([]J, []P) {
 	return members[J](w.jobs, group), members[P](w.pods, group)
 }
 
-// Holds reports whether a group has a Job or a Pod.
-func (w *Watch[J, P]) Holds(group string) bool {
-	return slices.ContainsFunc(slices.Concat(w.jobs, w.pods), func(informer cache.SharedIndexInformer) bool {
-		keys, err := informer.GetIndexer().IndexKeys(byGroup, group)
-		return err == nil && len(keys) > 0
-	})
-}
-
 // Len is the number of Jobs and Pods in the copy.
 func (w *Watch[J, P]) Len() (jobs, pods int) { return count(w.jobs), count(w.pods) }
 

@@ -16,6 +16,7 @@ type dialect struct {
 	coreVersion bool // flow.core_version
 	environment bool // flow.environment
 	history     bool // flow_run.states
+	runTenant   bool // flow_run.tenant_id
 	labels      labelSource
 }
 
@@ -90,6 +91,7 @@ func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error)
 		coreVersion: out.Flow.has("core_version"),
 		environment: out.Flow.has("environment"),
 		history:     out.Run.has("states"),
+		runTenant:   out.Run.has("tenant_id"),
 		labels:      sourceOf(*out.Run, *out.Flow, out.Group),
 	}, true, nil
 }

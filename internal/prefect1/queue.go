@@ -72,6 +72,9 @@ type FlowRun struct {
 	Flow Flow
 	// RunConfig is null or missing for flows that have an environment instead.
 	RunConfig json.RawMessage
+	// takes is whether an agent with some labels would be offered the run, nil where
+	// the server does not say which labels a run has.
+	takes func(agent []string) bool
 }
 
 // Flow is the flow of a run. Environment and Storage are as they travel.
@@ -199,6 +202,9 @@ func (d dialect) runFields() string {
 	if d.runConfig {
 		fields += " run_config"
 	}
+	if d.labels == labelsOfRun {
+		fields += " labels"
+	}
 	return fields
 }
 
@@ -217,6 +223,7 @@ func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) (
 	runs := make([]FlowRun, 0, len(out.Runs))
 	for _, data := range out.Runs {
 		if run := parseRun(data, d.history); plain(run.ID) {
+			run.takes = takesBy(data, d.labels)
 			runs = append(runs, run)
 		}
 	}

@@ -120,6 +120,38 @@ func TestClientOnServers(t *testing.T) {
 	}
 }
 
+// Runs of another tenant are not started beside the queue, whatever their labels.
+func TestOverdueOfAnotherTenant(t *testing.T) {
+	t.Parallel()
+	server, err := devserver.New(t.Context(), devserver.Options{Listen: "127.0.0.1:0", Generation: devserver.Server1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := httptest.NewServer(server.Handler())
+	t.Cleanup(func() {
+		listener.Close()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	id := newRun(t, listener.URL, true)
+	other := idOf(t, post(t, listener.URL, `mutation($input: create_tenant_input!) { create_tenant(input: $input) { id } }`, map[string]any{"name": "other", "slug": "other"})["create_tenant"])
+	for tenant, want := range map[string]bool{"": true, other: false} {
+		client, err := prefect1.New(prefect1.Options{
+			API: listener.URL, CoreVersion: prefect1.Version1, TenantID: tenant, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Connect(t.Context(), prefect1.Registration{Name: "agent", Labels: []string{"x"}}); err != nil {
+			t.Fatal(err)
+		}
+		if ids, err := client.Overdue(t.Context(), time.Now(), []string{"x"}); err != nil || slices.Contains(ids, id) != want {
+			t.Errorf("tenant %q: got %v, %v; want it to hold %s: %v", tenant, ids, err, id, want)
+		}
+	}
+}
+
 func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	t.Helper()
 	ctx, now := t.Context(), time.Now()
@@ -185,7 +217,12 @@ func checkClaims(t *testing.T, client *prefect1.Client, want prefect1.Claim) {
 	}
 	runs, err := client.FlowRunsByID(t.Context(), []flowrun.ID{want.ID})
 	if err != nil || !found || len(runs) != 1 || runs[0].State.Type != flowrun.Submitted || runs[0].Flow.Name != "etl" {
-		t.Errorf("claim found by page: %v; read as %+v, %v", found, runs, err)
+		t.Fatalf("claim found by page: %v; read as %+v, %v", found, runs, err)
+	}
+	for label, want := range map[string]bool{"x": true, "y": false} {
+		if runs[0].Takes([]string{label}) != want {
+			t.Errorf("an agent with label %s takes it: %v, want %v", label, !want, want)
+		}
 	}
 }
 

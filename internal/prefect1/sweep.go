@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
@@ -50,8 +50,9 @@ func (c *Client) FlowRunsByID(ctx context.Context, ids []flowrun.ID) ([]FlowRun,
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	fields := c.session.Load().dialect.runFields()
 	runs, err := divide(ctx, &c.hostileRuns, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
-		return c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), c.session.Load().dialect.runFields(), historyRows)
+		return c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), fields, historyRows)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("query flow runs: %w", c.learn(ctx, err))
@@ -68,18 +69,19 @@ const maxPages = 10
 // among them (prefect_server/api/runs.py, D-21). The rule for labels is the
 // server's. Cloud's queue is not known to be so: nothing is asked there.
 func (c *Client) Overdue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error) {
-	source := c.session.Load().dialect.labels
-	if c.o.Cloud || source == labelsUnknown {
+	session := c.session.Load()
+	if c.o.Cloud || session.dialect.labels == labelsUnknown || session.dialect.tenants && !session.dialect.runTenant {
 		return nil, nil
 	}
 	found := make([]flowrun.ID, 0, pageSize)
 	for page := range maxPages {
-		runs, err := c.overdue(ctx, before, source, page)
+		runs, err := c.overdue(ctx, before, session, page)
 		if err != nil {
 			return nil, err
 		}
-		for _, run := range runs {
-			if plain(run.ID) && run.fits(labels) {
+		for _, data := range runs {
+			var run struct{ ID flowrun.ID }
+			if json.Unmarshal(data, &run) == nil && plain(run.ID) && takesBy(data, session.dialect.labels)(labels) {
 				found = append(found, run.ID)
 			}
 		}
@@ -90,55 +92,50 @@ func (c *Client) Overdue(ctx context.Context, before time.Time, labels []string)
 	return distinct(found[:min(len(found), pageSize)]), nil
 }
 
-type labelled struct {
-	ID     flowrun.ID      `json:"id"`
-	Labels json.RawMessage `json:"labels"`
-	Flow   struct {
-		Environment json.RawMessage `json:"environment"`
-	} `json:"flow"`
-}
-
-func (c *Client) overdue(ctx context.Context, before time.Time, source labelSource, page int) ([]labelled, error) {
-	time := quote(before.UTC().Format(layout))
-	fields := map[labelSource]string{labelsOfRun: "id labels", labelsOfEnvironment: "id flow { environment }"}[source]
+func (c *Client) overdue(ctx context.Context, before time.Time, s *session, page int) ([]json.RawMessage, error) {
+	due, tenant, fields := quote(before.UTC().Format(layout)), "", "labels"
+	if s.dialect.tenants {
+		tenant = ", tenant_id: { _eq: " + quote(s.tenantID) + " }"
+	}
+	if s.dialect.labels == labelsOfEnvironment {
+		fields = "flow { environment }"
+	}
 	const query = `query {
-  scheduled: flow_run(where: { state: { _eq: "Scheduled" }, state_start_time: { _lte: %[1]s } }, order_by: { state_start_time: asc }, %[2]s) { %[3]s }
-  running: flow_run(where: { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %[1]s } } }, order_by: { id: asc }, %[2]s) { %[3]s }
+  scheduled: flow_run(where: { state: { _eq: "Scheduled" }, state_start_time: { _lte: %[1]s }%[2]s }, order_by: { state_start_time: asc }, limit: %[3]d, offset: %[4]d) { id %[5]s }
+  running: flow_run(where: { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %[1]s } }%[2]s }, order_by: { id: asc }, limit: %[3]d, offset: %[4]d) { id %[5]s }
 }`
-	part := "limit: " + strconv.Itoa(pageSize) + ", offset: " + strconv.Itoa(page*pageSize)
-	var out struct{ Scheduled, Running []labelled }
-	if err := c.repeat(ctx, fmt.Sprintf(query, time, part, fields), nil, &out); err != nil {
+	var out struct{ Scheduled, Running []json.RawMessage }
+	if err := c.repeat(ctx, fmt.Sprintf(query, due, tenant, pageSize, page*pageSize, fields), nil, &out); err != nil {
 		return nil, fmt.Errorf("query overdue flow runs: %w", err)
 	}
 	return append(out.Scheduled, out.Running...), nil
 }
 
-// fits is the server's rule: an agent takes the runs whose labels it has all, and
-// one with labels takes none without. Labels of another form are somebody else's.
-func (l labelled) fits(agent []string) bool {
-	own := l.Labels
-	if len(own) == 0 {
-		var environment struct{ Labels json.RawMessage }
-		if json.Unmarshal(l.Flow.Environment, &environment) != nil {
-			return false
-		}
-		own = environment.Labels
-	}
-	var labels []string
-	if len(own) > 0 && json.Unmarshal(own, &labels) != nil {
-		return false
-	}
-	if len(labels) == 0 {
-		return len(agent) == 0
-	}
-	has := map[string]bool{}
-	for _, label := range agent {
-		has[label] = true
-	}
-	for _, label := range labels {
-		if !has[label] {
-			return false
+// Takes reports whether an agent with these labels would be offered the run. Where
+// the server does not say which labels a run has, any agent takes it.
+func (r FlowRun) Takes(labels []string) bool { return r.takes == nil || r.takes(labels) }
+
+// takesBy is the server's rule: an agent takes the runs whose labels it has all, and
+// one with labels takes none without. Labels that are no list of texts suit nobody.
+// It is nil where it is unknown which labels a run has.
+func takesBy(data json.RawMessage, source labelSource) func(agent []string) bool {
+	var run struct {
+		Labels []string
+		Flow   struct {
+			Environment struct{ Labels []string }
 		}
 	}
-	return true
+	err := json.Unmarshal(data, &run)
+	labels := run.Labels
+	switch source {
+	case labelsUnknown:
+		return nil
+	case labelsOfEnvironment:
+		labels = run.Flow.Environment.Labels
+	case labelsOfRun:
+	}
+	return func(agent []string) bool {
+		without := func(label string) bool { return !slices.Contains(agent, label) }
+		return err == nil && !slices.ContainsFunc(labels, without) && (len(labels) > 0 || len(agent) == 0)
+	}
 }

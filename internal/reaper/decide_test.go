@@ -189,7 +189,7 @@ func TestDecide(t *testing.T) {
 		"superseded, claimed by a Python agent": {failedJob(claimed(running, again, foreign(7, flowrun.Submitted)), alive), []ActionKind{StopJob}},
 		"superseded, running again":             {failedJob(claimed(running, again, foreign(7, flowrun.Running)), alive), []ActionKind{Recheck}},
 		"superseded, no history":                {failedJob(shown(6, flowrun.Scheduled), alive), []ActionKind{Recheck}},
-		"superseded, covered by another place":  {failedJob(claimed(running, again, covered), alive), []ActionKind{Recheck}},
+		"superseded, covered by another place":  {failedJob(claimed(running, again, covered), alive), []ActionKind{SetState}},
 		"superseded, of a Python agent":         {failedJob(claimed(running, again), alive, func(f *facts) { f.job.Managed, f.job.Python, f.job.Name = false, true, "prefect-job-j" }), []ActionKind{Recheck}},
 		"superseded, foreign":                   {failedJob(claimed(running, again), alive, func(f *facts) { f.job.Managed = false }), nil},
 		"superseded, ends already":              {failedJob(claimed(running, again), ending), nil},

@@ -19,12 +19,14 @@ type moment struct {
 	after string
 	// late is whether the request has taken effect and only its answer is missing.
 	late bool
+	// again is whether the run was started before, and its Job is kept.
+	again bool
 }
 
 const claims, reads, logs = "set_flow_run_states(", "states(order_by", "write_run_logs("
 
 // TestKilled: the process is killed with SIGKILL at a moment between poll and report. The next one, which never saw the run,
-// brings it to its end with one Job (D-16).
+// brings it to its end with one Job for each start (D-16).
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	for name, m := range map[string]moment{
@@ -34,12 +36,21 @@ func TestKilled(t *testing.T) {
 		"before the create":            {},
 		"created and not answered":     {late: true},
 		"before the report":            {text: logs},
+		"before the create of a rerun": {again: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, generations()["1.4.1"])
 			grant(t, s.namespace, "", "")
 			run := s.register(flowimage.Registration{Flow: "two-tasks"})
+			times := 1
+			if m.again {
+				times = 2
+				before := s.launch(agentOptions{name: "before"})
+				s.awaitState(run, "Success")
+				before.stop()
+				s.setState(run, "Scheduled")
+			}
 			reached := make(chan struct{})
 			first := s.launch(agentOptions{
 				name: "first", api: proxy(t, s.url, m.holdPrefect(reached)),
@@ -50,9 +61,9 @@ func TestKilled(t *testing.T) {
 			first.kill()
 			s.startAgent()
 			s.awaitState(run, "Success")
-			s.startedOnce(run)
-			if found := jobs(t.Context(), t, s.namespace); len(found) != 1 {
-				t.Errorf("jobs are %+v, want one", found)
+			s.started(run, times)
+			if found := jobs(t.Context(), t, s.namespace); len(found) != times {
+				t.Errorf("jobs are %+v, want %d", found, times)
 			}
 		})
 	}

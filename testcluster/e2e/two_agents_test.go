@@ -122,7 +122,7 @@ func slowly(gap time.Duration) []mutation {
 }
 
 func noVerification() []mutation {
-	return []mutation{{"internal/agent/launch.go", ".Holds(l.a.c.ID, o.Run.Scheduled)", ".Holds(l.a.c.ID, o.Run.Scheduled) || true"}}
+	return []mutation{{"internal/agent/launch.go", ".Holds(o.Run.Claimant, o.Run.Scheduled)", ".Holds(o.Run.Claimant, o.Run.Scheduled) || true"}}
 }
 
 func randomNames() []mutation {
