@@ -72,9 +72,7 @@ type FlowRun struct {
 	Flow Flow
 	// RunConfig is null or missing for flows that have an environment instead.
 	RunConfig json.RawMessage
-	// takes is whether an agent with some labels would be offered the run, nil where
-	// the server does not say which labels a run has.
-	takes func(agent []string) bool
+	labels    labels
 }
 
 // Flow is the flow of a run. Environment and Storage are as they travel.
@@ -97,6 +95,7 @@ type wireRun struct {
 	State     json.RawMessage `json:"serialized_state"`
 	Name      string          `json:"name"`
 	RunConfig json.RawMessage `json:"run_config"`
+	Labels    json.RawMessage `json:"labels"`
 	Flow      Flow            `json:"flow"`
 	States    []wireRow       `json:"states"`
 }
@@ -223,7 +222,7 @@ func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) (
 	runs := make([]FlowRun, 0, len(out.Runs))
 	for _, data := range out.Runs {
 		if run := parseRun(data, d.history); plain(run.ID) {
-			run.takes = takesBy(data, d.labels)
+			run.labels.source = d.labels
 			runs = append(runs, run)
 		}
 	}
@@ -241,7 +240,7 @@ func parseRun(data json.RawMessage, history bool) FlowRun {
 		_ = json.Unmarshal(data, &only) // an unreadable id stays empty
 		return FlowRun{Snapshot: flowrun.Snapshot{ID: only.ID, Err: fmt.Errorf("flow run: %w", err)}}
 	}
-	run := FlowRun{Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version}, Name: w.Name, Flow: w.Flow, RunConfig: w.RunConfig}
+	run := FlowRun{Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version}, Name: w.Name, Flow: w.Flow, RunConfig: w.RunConfig, labels: labels{own: w.Labels, environment: w.Flow.Environment}}
 	run.State, run.Err = ParseState(w.State)
 	if history && run.Err == nil {
 		run.History, run.Err = parseRows(w.States)

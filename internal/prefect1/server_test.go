@@ -26,23 +26,29 @@ func servers(t *testing.T) map[string]string {
 	t.Helper()
 	urls := map[string]string{}
 	for _, generation := range []devserver.Generation{devserver.Server0, devserver.Server1} {
-		server, err := devserver.New(t.Context(), devserver.Options{Listen: "127.0.0.1:0", Generation: generation, Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener := httptest.NewServer(server.Handler())
-		t.Cleanup(func() {
-			listener.Close()
-			if err := server.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		urls["dev "+string(generation)] = listener.URL
+		urls["dev "+string(generation)] = serve(t, generation)
 	}
 	if url := os.Getenv("PREFECT_SERVER_URL"); url != "" {
 		urls["real"] = url
 	}
 	return urls
+}
+
+// serve starts the development backend until the test ends, and returns its address.
+func serve(t *testing.T, generation devserver.Generation) string {
+	t.Helper()
+	server, err := devserver.New(t.Context(), devserver.Options{Listen: "127.0.0.1:0", Generation: generation, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := httptest.NewServer(server.Handler())
+	t.Cleanup(func() {
+		listener.Close()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return listener.URL
 }
 
 // post sends one document as a Prefect client would and returns its data.
@@ -123,22 +129,12 @@ func TestClientOnServers(t *testing.T) {
 // Runs of another tenant are not started beside the queue, whatever their labels.
 func TestOverdueOfAnotherTenant(t *testing.T) {
 	t.Parallel()
-	server, err := devserver.New(t.Context(), devserver.Options{Listen: "127.0.0.1:0", Generation: devserver.Server1, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener := httptest.NewServer(server.Handler())
-	t.Cleanup(func() {
-		listener.Close()
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	id := newRun(t, listener.URL, true)
-	other := idOf(t, post(t, listener.URL, `mutation($input: create_tenant_input!) { create_tenant(input: $input) { id } }`, map[string]any{"name": "other", "slug": "other"})["create_tenant"])
+	url := serve(t, devserver.Server1)
+	id := newRun(t, url, true)
+	other := idOf(t, post(t, url, `mutation($input: create_tenant_input!) { create_tenant(input: $input) { id } }`, map[string]any{"name": "other", "slug": "other"})["create_tenant"])
 	for tenant, want := range map[string]bool{"": true, other: false} {
 		client, err := prefect1.New(prefect1.Options{
-			API: listener.URL, CoreVersion: prefect1.Version1, TenantID: tenant, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler),
+			API: url, CoreVersion: prefect1.Version1, TenantID: tenant, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			t.Fatal(err)

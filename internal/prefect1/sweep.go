@@ -63,12 +63,12 @@ func (c *Client) FlowRunsByID(ctx context.Context, ids []flowrun.ID) ([]FlowRun,
 // maxPages bounds how far Overdue looks past the runs of other agents.
 const maxPages = 10
 
-// Overdue reads which flow runs with these labels the queue should have returned
+// Overdue reads which flow runs for an agent with these labels the queue should have returned
 // for some time. It returns at most 25 of the 75 whose start is longest ago, and
 // counts those whose states can never be started, and those with labels of others,
 // among them (prefect_server/api/runs.py, D-21). The rule for labels is the
 // server's. Cloud's queue is not known to be so: nothing is asked there.
-func (c *Client) Overdue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error) {
+func (c *Client) Overdue(ctx context.Context, before time.Time, agent []string) ([]flowrun.ID, error) {
 	session := c.session.Load()
 	if c.o.Cloud || session.dialect.labels == labelsUnknown || session.dialect.tenants && !session.dialect.runTenant {
 		return nil, nil
@@ -79,9 +79,9 @@ func (c *Client) Overdue(ctx context.Context, before time.Time, labels []string)
 		if err != nil {
 			return nil, err
 		}
-		for _, data := range runs {
-			var run struct{ ID flowrun.ID }
-			if json.Unmarshal(data, &run) == nil && plain(run.ID) && takesBy(data, session.dialect.labels)(labels) {
+		for _, run := range runs {
+			of := labels{own: run.Labels, environment: run.Flow.Environment, source: session.dialect.labels}
+			if plain(run.ID) && of.fit(agent) {
 				found = append(found, run.ID)
 			}
 		}
@@ -92,7 +92,7 @@ func (c *Client) Overdue(ctx context.Context, before time.Time, labels []string)
 	return distinct(found[:min(len(found), pageSize)]), nil
 }
 
-func (c *Client) overdue(ctx context.Context, before time.Time, s *session, page int) ([]json.RawMessage, error) {
+func (c *Client) overdue(ctx context.Context, before time.Time, s *session, page int) ([]wireRun, error) {
 	due, tenant, fields := quote(before.UTC().Format(layout)), "", "labels"
 	if s.dialect.tenants {
 		tenant = ", tenant_id: { _eq: " + quote(s.tenantID) + " }"
@@ -104,7 +104,7 @@ func (c *Client) overdue(ctx context.Context, before time.Time, s *session, page
   scheduled: flow_run(where: { state: { _eq: "Scheduled" }, state_start_time: { _lte: %[1]s }%[2]s }, order_by: { state_start_time: asc }, limit: %[3]d, offset: %[4]d) { id %[5]s }
   running: flow_run(where: { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %[1]s } }%[2]s }, order_by: { id: asc }, limit: %[3]d, offset: %[4]d) { id %[5]s }
 }`
-	var out struct{ Scheduled, Running []json.RawMessage }
+	var out struct{ Scheduled, Running []wireRun }
 	if err := c.repeat(ctx, fmt.Sprintf(query, due, tenant, pageSize, page*pageSize, fields), nil, &out); err != nil {
 		return nil, fmt.Errorf("query overdue flow runs: %w", err)
 	}
@@ -113,29 +113,37 @@ func (c *Client) overdue(ctx context.Context, before time.Time, s *session, page
 
 // Takes reports whether an agent with these labels would be offered the run. Where
 // the server does not say which labels a run has, any agent takes it.
-func (r FlowRun) Takes(labels []string) bool { return r.takes == nil || r.takes(labels) }
+func (r FlowRun) Takes(agent []string) bool { return r.labels.fit(agent) }
 
-// takesBy is the server's rule: an agent takes the runs whose labels it has all, and
-// one with labels takes none without. Labels that are no list of texts suit nobody.
-// It is nil where it is unknown which labels a run has.
-func takesBy(data json.RawMessage, source labelSource) func(agent []string) bool {
-	var run struct {
-		Labels []string
-		Flow   struct {
-			Environment struct{ Labels []string }
-		}
-	}
-	err := json.Unmarshal(data, &run)
-	labels := run.Labels
-	switch source {
+// labels are what a run's labels are read from.
+type labels struct {
+	own, environment json.RawMessage
+	source           labelSource
+}
+
+// fit is the server's rule: an agent takes the runs whose labels it has all, and one
+// with labels takes none without. Labels that are no list of texts suit nobody.
+func (l labels) fit(agent []string) bool {
+	var run []string
+	var err error
+	switch l.source {
 	case labelsUnknown:
-		return nil
-	case labelsOfEnvironment:
-		labels = run.Flow.Environment.Labels
+		return true
 	case labelsOfRun:
+		err = unmarshal(l.own, &run)
+	case labelsOfEnvironment:
+		var environment struct{ Labels []string }
+		err = unmarshal(l.environment, &environment)
+		run = environment.Labels
 	}
-	return func(agent []string) bool {
-		without := func(label string) bool { return !slices.Contains(agent, label) }
-		return err == nil && !slices.ContainsFunc(labels, without) && (len(labels) > 0 || len(agent) == 0)
+	without := func(label string) bool { return !slices.Contains(agent, label) }
+	return err == nil && !slices.ContainsFunc(run, without) && (len(run) > 0 || len(agent) == 0)
+}
+
+// unmarshal takes what is missing for null.
+func unmarshal(data json.RawMessage, out any) error {
+	if len(data) == 0 {
+		return nil
 	}
+	return json.Unmarshal(data, out)
 }
