@@ -243,7 +243,7 @@ func (r *Reaper) keepStopping(ctx context.Context, item job, err error) {
 		r.keepOn(ctx, item.runCase, err)
 		return
 	}
-	item.memory.unstoppable = true
+	item.memory.unstoppable = item.now.Add(keepRecheck)
 	r.again(item.runCase, firstRetry)
 }
 

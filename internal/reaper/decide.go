@@ -48,6 +48,9 @@ const (
 	// tells that its run was cancelled or started again. Another place waits two
 	// minutes for us to end what still runs here.
 	liveRecheck = time.Minute
+	// longestHold is how long a Job may be stopped before its run began. It is what a
+	// claim may be without a Job, see the agent's adoption.
+	longestHold = 10 * time.Minute
 	// doubt is the time between two looks before something is believed that is
 	// not there: a run that Prefect does not know, a Job that is gone.
 	doubt = 30 * time.Second
@@ -190,8 +193,10 @@ func (f facts) report(p Policy) []Action {
 		return []Action{{Kind: Recheck, After: rest}}
 	case f.run.knowledge == unasked:
 		return []Action{{Kind: Ask}}
-	case f.run.knowledge == unknown, f.run.final(), !f.speaks(p), f.busy, f.held():
+	case f.run.knowledge == unknown, f.run.final(), !f.speaks(p), f.busy:
 		return nil
+	case f.held() > 0:
+		return []Action{{Kind: Recheck, After: f.held()}}
 	case !fatal && p.Standby > 0:
 		return f.nextPatience(p)
 	case !fatal:
@@ -203,10 +208,13 @@ func (f facts) report(p Policy) []Action {
 	return f.fail(p)
 }
 
-// held reports whether somebody keeps a Job from starting that never did.
-func (f facts) held() bool {
+// held is how long a Job that somebody keeps from beginning may be kept so.
+func (f facts) held() time.Duration {
 	_, state := f.run.counting()
-	return f.verdict.Kind == diagnose.Stopped && state == flowrun.Submitted
+	if f.verdict.Kind != diagnose.Stopped || state != flowrun.Submitted {
+		return 0
+	}
+	return max(0, longestHold-f.watched)
 }
 
 // nextLook is when a Job that waits without a word is looked at again: its reason

@@ -101,6 +101,8 @@ func TestDecide(t *testing.T) {
 	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), running)
 	covered := verdict(7, 5, flowrun.Running)
 	covered.State.Mark.Place = "there"
+	beyond := verdict(9, 5, flowrun.Running)
+	beyond.State.Mark.Place = "beyond"
 	ending := func(f *facts) { alive(f); f.job.Parallelism = 0 }
 	stopped := func(f *facts) {
 		ending(f)
@@ -188,6 +190,10 @@ func TestDecide(t *testing.T) {
 		"superseded, claimed elsewhere":         {failedJob(claimed(running, again, claim(7, "you", "there", "k")), alive, older), []ActionKind{StopJob}},
 		"superseded, claimed by a Python agent": {failedJob(claimed(running, again, foreign(7, flowrun.Submitted)), alive), []ActionKind{StopJob}},
 		"superseded, running again":             {failedJob(claimed(running, again, foreign(7, flowrun.Running)), alive), []ActionKind{Recheck}},
+		"superseded, running elsewhere":         {failedJob(claimed(running, again, claim(7, "you", "there", "k"), foreign(8, flowrun.Running)), alive, older), []ActionKind{StopJob}},
+		"superseded, covered elsewhere":         {failedJob(claimed(running, again, claim(7, "you", "there", "k"), foreign(8, flowrun.Running), beyond), alive, older), []ActionKind{Recheck}},
+		"superseded as it begins":               {failedJob(claimed(again), alive, func(f *facts) { f.same = testPolicy().Grace - 1 }), []ActionKind{Recheck}},
+		"superseded, and does not begin":        {failedJob(claimed(again), alive, func(f *facts) { f.same = testPolicy().Grace }), []ActionKind{StopJob}},
 		"superseded, no history":                {failedJob(shown(6, flowrun.Scheduled), alive), []ActionKind{Recheck}},
 		"superseded, covered by another place":  {failedJob(claimed(running, again, covered), alive), []ActionKind{SetState}},
 		"superseded, of a Python agent":         {failedJob(claimed(running, again), alive, func(f *facts) { f.job.Managed, f.job.Python, f.job.Name = false, true, "prefect-job-j" }), []ActionKind{Recheck}},
@@ -199,24 +205,25 @@ func TestDecide(t *testing.T) {
 		"an attempt that is none":               {failedJob(claimed(running, again), alive, attempt("vx")), []ActionKind{Recheck}},
 		"no attempt":                            {failedJob(claimed(running, again), alive, attempt("")), []ActionKind{Recheck}},
 		"superseded retry":                      {failedJob(claimed(running, again), alive, attempt("0d5f-uid-of-the-job-before")), []ActionKind{StopJob}},
-		"superseded retry, claimed":             {failedJob(claimed(running, again, claim(7, "me", "here", "k")), alive, attempt("none")), []ActionKind{Recheck}},
+		"superseded retry, claimed":             {failedJob(claimed(running, again, claim(7, "me", "here", "k")), alive, attempt("none")), []ActionKind{StopJob}},
 		"retry of a Running run, alive":         {failedJob(claimed(running), alive, attempt("0d5f-uid-of-the-job-before")), []ActionKind{Recheck}},
 
 		"no right to stop":             {failedJob(claimed(running, cancelled), helpless), []ActionKind{DeleteJob}},
 		"no right to stop, young":      {failedJob(claimed(running, cancelled), helpless, young), []ActionKind{Recheck}},
 		"no right to stop, superseded": {failedJob(claimed(running, again), helpless), []ActionKind{DeleteJob}},
 
-		"stopped, cancelled":              {failedJob(claimed(running, cancelled), stopped), []ActionKind{DeleteJob}},
-		"stopped, cancelled, young":       {failedJob(claimed(running, cancelled), stopped, young), []ActionKind{Recheck}},
-		"stopped, a rerun waits":          {failedJob(claimed(running, again), stopped), []ActionKind{Recheck}},
-		"stopped, a rerun is claimed":     {failedJob(claimed(running, again, claim(7, "me", "here", "k")), stopped), []ActionKind{Recheck}},
-		"stopped, a rerun has its Job":    {failedJob(claimed(running, again, claim(7, "me", "here", "k")), stopped, older), []ActionKind{DeleteJob}},
-		"stopped by a person":             {failedJob(claimed(running), stopped), report},
-		"stopped by a person, just now":   {failedJob(claimed(running), stopped, func(f *facts) { f.watched = time.Second }), []ActionKind{Recheck, Recheck}},
-		"stopped before it started":       {failedJob(claimed(), stopped), []ActionKind{Recheck}},
-		"stopped, not asked":              {failedJob(run{}, stopped), []ActionKind{Ask}},
-		"stopped after its pod ended":     {failedJob(claimed(running, cancelled), stopped, func(f *facts) { f.verdict.Kind = diagnose.Failed }), []ActionKind{DeleteJob}},
-		"stopped, its pod is still there": {failedJob(claimed(running, cancelled), stopped, func(f *facts) { f.occupied = true }), nil},
+		"stopped, cancelled":                {failedJob(claimed(running, cancelled), stopped), []ActionKind{DeleteJob}},
+		"stopped, cancelled, young":         {failedJob(claimed(running, cancelled), stopped, young), []ActionKind{Recheck}},
+		"stopped, a rerun waits":            {failedJob(claimed(running, again), stopped), []ActionKind{Recheck}},
+		"stopped, a rerun is claimed":       {failedJob(claimed(running, again, claim(7, "me", "here", "k")), stopped), []ActionKind{Recheck}},
+		"stopped, a rerun has its Job":      {failedJob(claimed(running, again, claim(7, "me", "here", "k")), stopped, older), []ActionKind{DeleteJob}},
+		"stopped by a person":               {failedJob(claimed(running), stopped), report},
+		"stopped by a person, just now":     {failedJob(claimed(running), stopped, func(f *facts) { f.watched = time.Second }), []ActionKind{Recheck, Recheck}},
+		"stopped before it began":           {failedJob(claimed(), stopped, func(f *facts) { f.watched = longestHold - 1 }), []ActionKind{Recheck, Recheck}},
+		"stopped before it began, for ever": {failedJob(claimed(), stopped), report},
+		"stopped, not asked":                {failedJob(run{}, stopped), []ActionKind{Ask}},
+		"stopped after its pod ended":       {failedJob(claimed(running, cancelled), stopped, func(f *facts) { f.verdict.Kind = diagnose.Failed }), []ActionKind{DeleteJob}},
+		"stopped, its pod is still there":   {failedJob(claimed(running, cancelled), stopped, func(f *facts) { f.occupied = true }), nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -267,7 +274,7 @@ func TestNothingIsDeletedIfThatIsSwitchedOff(t *testing.T) {
 	}{
 		"finished":         {failedJob(claimed(foreign(5, flowrun.Success))), nil},
 		"goes on":          {failedJob(cancelled, goesOn), []ActionKind{StopJob}},
-		"no right to stop": {failedJob(cancelled, goesOn, func(f *facts) { f.unstoppable = true }), nil},
+		"no right to stop": {failedJob(cancelled, goesOn, func(f *facts) { f.unstoppable = true }), []ActionKind{Recheck}},
 	} {
 		if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, p))); diff != "" {
 			t.Errorf("%s: actions (-want +got):\n%s", name, diff)
@@ -394,8 +401,10 @@ func TestDecideIsSafe(t *testing.T) {
 // checkStop tells apart why a Job that may still run is ended.
 func checkStop(t *rapid.T, f facts) {
 	_, state := f.run.counting()
+	holder := f.run.standing.Holder
+	elsewhere := holder != nil && holder.State.Mark.Place != testPolicy().Place
 	older := f.job.Managed && f.run.folded && f.job.Attempt != flowrun.Attempt(f.run.standing.Scheduled) &&
-		(state == flowrun.Scheduled || state == flowrun.Submitted && f.job.Attempt[0] == 'v') && (!f.newest || f.same >= testPolicy().Settle)
+		(state == flowrun.Scheduled || state == flowrun.Submitted || elsewhere && f.job.Attempt[0] == 'v') && (!f.newest || f.same >= testPolicy().Settle)
 	stuck := f.verdict.Kind == diagnose.Stuck && !f.started && state.IsFinished()
 	cancelled := f.newest && state == flowrun.Cancelled && f.same >= testPolicy().Grace
 	switch {

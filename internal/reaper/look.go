@@ -32,8 +32,8 @@ type memory struct {
 	notBefore time.Time
 	// misses counts reads that failed in a row, undone stops and deletions.
 	misses, undone int
-	// unstoppable says that the right to stop a Job of the run was missing.
-	unstoppable bool
+	// unstoppable is until when the right to stop a Job of the run is taken for missing.
+	unstoppable time.Time
 	// deleted says that we deleted the run's last Job ourselves, succeeded that its
 	// newest Job ended well: neither is missed when it is gone.
 	deleted, succeeded bool
@@ -338,7 +338,7 @@ func (c *runCase) factsOf(job, newest diagnose.Job) facts {
 	f := facts{
 		id: c.id, job: job, verdict: c.verdict(job, c.eventsOf(job)), newest: job.UID == newest.UID, busy: c.alive(job.UID),
 		started: slices.ContainsFunc(pods, diagnose.Pod.Started), occupied: slices.ContainsFunc(pods, diagnose.Pod.Live),
-		run: c.run, now: c.now, unstoppable: c.memory.unstoppable,
+		run: c.run, now: c.now, unstoppable: c.now.Before(c.memory.unstoppable),
 	}
 	f.recall(c)
 	return f

@@ -50,10 +50,13 @@ func (f facts) stop(p Policy) []Action {
 func (f facts) unwanted(p Policy) (wait time.Duration, yes bool) {
 	_, state := f.run.counting()
 	switch {
-	case f.superseded() && f.newest:
+	case f.superseded(p) && f.newest && f.started && !f.run.standing.PreviousRan:
+		// It is about to set Running, and would set it on the new attempt as it dies.
+		return max(p.Settle, p.Grace) - f.same, true
+	case f.superseded(p) && f.newest:
 		// A row of a slower writer may come yet that says otherwise.
 		return p.Settle - f.same, true
-	case f.superseded():
+	case f.superseded(p):
 		return 0, true
 	case f.verdict.Kind == diagnose.Stuck && !f.started && f.run.final():
 		return 0, true
@@ -64,12 +67,12 @@ func (f facts) unwanted(p Policy) (wait time.Duration, yes bool) {
 	return 0, false
 }
 
-// deleteLive is stop without the right to patch, which the Roles of the Python agents
-// do not grant. It frees the name, which does no harm once no create of it can be under
-// way: a run that is final or superseded starts again as another attempt only.
+// deleteLive is stop without the right to patch, which Roles of ours from before do not
+// grant. It frees the name, which does no harm once no create of it can be under way: a
+// run that is final or superseded starts again as another attempt only.
 func (f facts) deleteLive(p Policy) []Action {
-	if !p.DeleteFinished {
-		return nil
+	if !p.DeleteFinished { // the right may come
+		return []Action{{Kind: Recheck, After: keepRecheck}}
 	}
 	if wait := f.young(); wait > 0 {
 		return []Action{{Kind: Recheck, After: wait}}
@@ -78,18 +81,20 @@ func (f facts) deleteLive(p Policy) []Action {
 }
 
 // superseded reports whether the run waits to be started anew, or was, while this is a
-// Job of ours from before: the newer one waits for its Pods. Only a history says so, and
-// only one that nothing covers. A Job that retries a run is named after another Job, so
-// it is known to be older only as long as nobody claims the run again: while it was
-// made, the run was Running.
-func (f facts) superseded() bool {
+// Job of ours from before: the newer one waits for its Pods, or is in another place.
+// Only a history says so, and only one that nothing covers. A Job that retries a run is
+// named after another Job: while it was made, the run was Running, and it is not Submitted
+// again without being scheduled first.
+func (f facts) superseded(p Policy) bool {
 	s, state := f.run.standing, f.run.standing.Counting.State.Type
+	waits := state == flowrun.Scheduled || state == flowrun.Submitted
+	elsewhere := s.Holder != nil && s.Holder.State.Mark.Place != p.Place
 	switch {
 	case !f.job.Managed, f.run.knowledge != known, !f.run.folded, s.Covered(f.run.snapshot.State.Type):
 		return false
 	case f.retries():
-		return state == flowrun.Scheduled
+		return waits
 	}
 	version, err := strconv.Atoi(strings.TrimPrefix(f.job.Attempt, "v"))
-	return err == nil && version < s.Scheduled && (state == flowrun.Scheduled || state == flowrun.Submitted)
+	return err == nil && version < s.Scheduled && (waits || elsewhere)
 }

@@ -136,6 +136,38 @@ func TestWithoutTheRightToStopJobsAreDeleted(t *testing.T) {
 	}
 }
 
+// grantedAt is a world in which the right to stop is granted at some time.
+type grantedAt struct {
+	*world
+	at time.Time
+}
+
+func (g grantedAt) Stop(ctx context.Context, namespace, name, uid, version string) error {
+	if time.Now().Before(g.at) {
+		return unpatched{g.world}.Stop(ctx, namespace, name, uid, version)
+	}
+	return g.world.Stop(ctx, namespace, name, uid, version)
+}
+
+// Where Jobs are never deleted, a rerun waits for the right to stop the old one, and no
+// longer.
+func TestARightThatIsGrantedLaterIsUsed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replicaOver(t, w, grantedAt{w, time.Now().Add(20 * time.Minute)}, slog.New(slog.DiscardHandler), func(p *Policy) { p.DeleteFinished = false })
+		w.run(1, append(isRunning[:1:1], foreign(6, flowrun.Scheduled)))
+		w.pod(1, corev1.PodRunning, runs())
+		pass(20 * time.Minute)
+		if got := append(w.halted(), w.removed()...); len(got) != 0 {
+			t.Errorf("got %q stopped or deleted without the right", got)
+		}
+		pass(keepRecheck + time.Minute)
+		if got := w.halted(); len(got) != 1 {
+			t.Errorf("got %q stopped, want the Job", got)
+		}
+	})
+}
+
 // flaky is a world whose API server refuses the first two stops, as it does when the Job
 // was changed meanwhile.
 type flaky struct {
@@ -172,7 +204,7 @@ func TestAJobThatAPersonStopsFailsItsRun(t *testing.T) {
 		w.run(1, isRunning)
 		w.pod(1, corev1.PodRunning, runs())
 		pass(time.Minute)
-		if err := w.Stop(t.Context(), "flows", "job-1", "uid-1", ""); err != nil {
+		if err := w.Stop(t.Context(), "flows", "job-1", "uid-1", "7"); err != nil {
 			t.Fatal(err)
 		}
 		pass(25 * time.Second)

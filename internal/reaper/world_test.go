@@ -186,10 +186,10 @@ func (w *world) Delete(_ context.Context, _, name, uid, _ string) error {
 	return nil
 }
 
-func (w *world) Stop(_ context.Context, _, name, uid, _ string) error {
+func (w *world) Stop(_ context.Context, _, name, uid, resourceVersion string) error {
 	w.mu.Lock()
 	j, ok := w.jobs[name]
-	if !ok || string(j.UID) != uid || j.Spec.Parallelism != nil {
+	if !ok || string(j.UID) != uid || j.ResourceVersion != resourceVersion || j.Spec.Parallelism != nil {
 		w.mu.Unlock()
 		return errors.New("conflict")
 	}
@@ -316,7 +316,7 @@ func (w *world) run(n int, rows []flowrun.Row, mods ...func(*batchv1.Job)) {
 	id := number(n)
 	j := batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: fmt.Sprintf("job-%d", n), Namespace: "flows", UID: types.UID(fmt.Sprintf("uid-%d", n)), CreationTimestamp: metav1.Now(),
+			Name: fmt.Sprintf("job-%d", n), Namespace: "flows", UID: types.UID(fmt.Sprintf("uid-%d", n)), CreationTimestamp: metav1.Now(), ResourceVersion: "7",
 			Labels:      map[string]string{flowrun.LabelFlowRunID: string(id), flowrun.LabelManagedBy: flowrun.ManagedBy},
 			Annotations: map[string]string{flowrun.AnnotationAttempt: "v3"},
 		},
