@@ -15,7 +15,10 @@ func (c *cli) doctor() *cobra.Command {
 		Long: "Look for what keeps an agent from working.\n\n" +
 			"It reads what an agent with the same flags needs, and says what is wrong and\n" +
 			"how to mend it. It registers no agent, writes no state and creates nothing.\n" +
-			"The exit code is 1 if a check fails.",
+			"The exit code is 1 if a check fails.\n\n" +
+			"It looks as \"agent kubernetes start\" of 1.4.1 would, and at the Job of that\n" +
+			"release. On Prefect Server, give --token or --verbose for an agent of 0.11.0; on\n" +
+			"Prefect Cloud, a token as the only credential does as well.",
 		Args: cobra.NoArgs,
 	}
 	addFlags(cmd, config.DoctorSettings())

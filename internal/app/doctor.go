@@ -17,7 +17,11 @@ import (
 )
 
 // checkTimeout bounds one check. The Prefect API is asked four times before that.
-const checkTimeout = 20 * time.Second
+// A check that is told to end has the grace to say what it waited for.
+const (
+	checkTimeout = 20 * time.Second
+	checkGrace   = time.Second
+)
 
 // Verdict is how a check came out.
 type Verdict string
@@ -58,9 +62,9 @@ func Checks() []Check {
 		{"namespace", []string{"api server"}, "The namespace of the Jobs exists.", lookAtNamespace},
 		{"rights", []string{"namespace"}, "Each right of the Role that `install --rbac` prints; `create` on Jobs is the only one without which nothing starts.", lookAtRights},
 		{"job template", nil, "The agent's own Job template can be read.", lookAtTemplate},
-		{"job", []string{"rights", "job template"}, "The Job of a flow run that asks for nothing, built and sent to the API server as a dry run.", lookAtJob},
+		{"job", []string{"rights", "job template"}, "The Job of a flow run that asks for nothing, built and sent to the API server as a dry run, and what that warns of, such as pod security. It is of 1.4.1, or of 0.11.0 if `--token` or `--verbose` is given or a token of 0.11.0 is the only credential for Prefect Cloud.", lookAtJob},
 		{"service account", []string{"namespace"}, "The service account of Jobs that name none exists, if it may be read.", lookAtAccount},
-		{"secrets", []string{"namespace"}, "The image pull secrets, and the Secret with the credential, exist, if they may be read.", lookAtSecrets},
+		{"secrets", []string{"namespace"}, "The image pull secrets, and the Secret with the credential, exist, if they may be read. What is in them is not read.", lookAtSecrets},
 		{"other agents", []string{"namespace"}, "No Python agent makes Jobs in this namespace.", lookForRivals},
 		{"prefect api", nil, "The Prefect API answers at its address.", lookAtPrefect},
 		{"credential", []string{"prefect api"}, "The Prefect API takes the credential, and the tenant is one of its own.", lookAtCredential},
@@ -142,10 +146,26 @@ func examine(ctx context.Context, checks []Check, p *patient, found func(Finding
 	return nil
 }
 
+// made makes a check in time, even one that waits for what cannot be told to end,
+// such as the program that a kubeconfig names for its credential.
 func made(ctx context.Context, c Check, p *patient) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return c.look(ctx, p)
+	learned, done := *p, make(chan []Finding, 1)
+	// Nobody may wait for this one. It has its own patient, and ends with the process.
+	go func() { done <- c.look(ctx, &learned) }()
+	var late <-chan time.Time
+	for ended := ctx.Done(); ; {
+		select {
+		case findings := <-done:
+			*p = learned
+			return findings
+		case <-ended:
+			ended, late = nil, time.After(checkGrace)
+		case <-late:
+			return broken("see what it waits for, such as the program that the kubeconfig names for its credential", "no answer within %v", checkTimeout)
+		}
+	}
 }
 
 // blocked says that a check is not made, nil if it can be.

@@ -17,6 +17,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/kube"
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 // rivalry is how old the newest Job of a Python agent may be to tell of one that runs.
@@ -46,11 +47,11 @@ func lookAtAPIServer(ctx context.Context, p *patient) []Finding {
 	version, err := p.cluster.Version(ctx)
 	switch {
 	case apierrors.IsForbidden(err):
-		return healthy("%s answers and does not tell its version", p.cluster.Host())
+		return healthy("%s answers and does not tell its version", p.cluster.Address())
 	case err != nil:
 		return failing(err, "check that the cluster runs and that its address is right")
 	}
-	return healthy("%s at %s", version, p.cluster.Host())
+	return healthy("%s at %s", version, p.cluster.Address())
 }
 
 func lookAtNamespace(ctx context.Context, p *patient) []Finding {
@@ -104,7 +105,7 @@ func lookAtTemplate(_ context.Context, p *patient) []Finding {
 	if err != nil {
 		return broken("check --job-template and what is needed to read it", "%v", err)
 	}
-	return healthy("%s", shown(p.cfg.JobTemplate))
+	return healthy("%s", template.Shown(p.cfg.JobTemplate))
 }
 
 // plainRun is a flow run that asks for nothing, as this release stores it.
@@ -134,13 +135,22 @@ func lookAtJob(ctx context.Context, p *patient) []Finding {
 	if err != nil && (unknown == nil || job == nil || !unknown.OnlyUnknown()) {
 		return broken(mend, "cannot be built: %v", err)
 	}
-	if _, refused := p.cluster.DryRun(ctx, job); refused != nil && unknown == nil {
-		return failing(refused, mend)
-	}
+	var findings []Finding
 	if unknown != nil {
-		return doubtful("correct the template: Kubernetes drops what it does not know", "%v", unknown)
+		findings = doubtful("correct the template: Kubernetes drops what it does not know", "%v", unknown)
 	}
-	return healthy("can be built, and the API server would take it")
+	_, warnings, refused := p.cluster.DryRunWarned(ctx, job)
+	for _, warning := range warnings {
+		findings = append(findings, doubtful(fmt.Sprintf("correct the template; what violates PodSecurity gets no Pod where namespace %s enforces that level", p.cfg.Namespace),
+			"the API server warns: %s", warning)...)
+	}
+	if refused != nil {
+		findings = append(findings, failing(refused, mend)...)
+	}
+	if len(findings) == 0 {
+		return healthy("can be built, and the API server would take it")
+	}
+	return findings
 }
 
 func lookAtAccount(ctx context.Context, p *patient) []Finding {
@@ -148,17 +158,17 @@ func lookAtAccount(ctx context.Context, p *patient) []Finding {
 	if name == "" {
 		return healthy("none is configured")
 	}
-	return lookAtObject(ctx, p, "serviceaccounts", name, broken("kubectl create serviceaccount "+name+" --namespace "+p.cfg.Namespace, "%s does not exist, so no Pod can be made", name))
+	return lookAtObject(ctx, p, "serviceaccounts", name, name+" exists", broken("kubectl create serviceaccount "+name+" --namespace "+p.cfg.Namespace, "%s does not exist, so no Pod can be made", name))
 }
 
 func lookAtSecrets(ctx context.Context, p *patient) []Finding {
 	var findings []Finding
 	for _, name := range p.cfg.ImagePullSecrets {
-		findings = append(findings, lookAtObject(ctx, p, "secrets", name,
+		findings = append(findings, lookAtObject(ctx, p, "secrets", name, name+" exists",
 			doubtful("kubectl create secret docker-registry "+name+" --namespace "+p.cfg.Namespace+" ...", "image pull secret %s does not exist: images that need it cannot be pulled", name))...)
 	}
 	if name, key, ok := config.SplitSecret(p.cfg.CredentialSecret); ok {
-		findings = append(findings, lookAtObject(ctx, p, "secrets", name,
+		findings = append(findings, lookAtObject(ctx, p, "secrets", name, fmt.Sprintf("%s exists; not checked whether it has the key %s", name, key),
 			broken(fmt.Sprintf("kubectl create secret generic %s --namespace %s --from-literal=%s=...", name, p.cfg.Namespace, key), "%s with the credential does not exist, so no flow run can begin", name))...)
 	}
 	if len(findings) == 0 {
@@ -169,7 +179,7 @@ func lookAtSecrets(ctx context.Context, p *patient) []Finding {
 
 // lookAtObject looks whether an object exists. Our own Role does not give the right
 // to, so its lack is no trouble.
-func lookAtObject(ctx context.Context, p *patient, resource, name string, absent []Finding) []Finding {
+func lookAtObject(ctx context.Context, p *patient, resource, name, present string, absent []Finding) []Finding {
 	meta, err := p.cluster.Metadata(ctx, resource, p.cfg.Namespace, name)
 	switch {
 	case apierrors.IsForbidden(err):
@@ -179,7 +189,7 @@ func lookAtObject(ctx context.Context, p *patient, resource, name string, absent
 	case meta == nil:
 		return absent
 	}
-	return healthy("%s exists", name)
+	return healthy("%s", present)
 }
 
 func lookForRivals(ctx context.Context, p *patient) []Finding {

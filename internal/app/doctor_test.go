@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,8 +38,9 @@ type illness struct {
 	missing []string          // rights
 	denied  []*override
 	jobs    []map[string]any
-	gone    bool   // the cluster
-	job     string // what is in the Job
+	via     func(http.RoundTripper) http.RoundTripper // the way to the cluster
+	host    string                                    // of the cluster
+	job     string                                    // what is in the Job
 	// want are the lines of the report that are not ok, or "ok " and a part of one that is.
 	want []string
 }
@@ -46,7 +49,8 @@ func deny(method, path string, status int, message string) *override {
 	return &override{Method: method, Path: path, Answers: slices.Repeat([]answer{{Status: status, Message: message}}, 9)}
 }
 
-func illnesses() map[string]illness {
+func illnesses(t *testing.T) map[string]illness {
+	t.Helper()
 	const (
 		mend    = "      mend: grant it in namespace default to this credential, as the Role does that agent kubernetes install --rbac prints"
 		config1 = "11111111-1111-4111-8111-111111111111"
@@ -57,6 +61,10 @@ func illnesses() map[string]illness {
 			"labels": map[string]any{"prefect.io/identifier": "i", "prefect.io/flow_run_id": "f"},
 		}}}
 	}
+	signed := "file:" + filepath.Join(t.TempDir(), "job.yaml?X-Amz-Signature=hush") // a path that ends in a query as well
+	if err := os.WriteFile(strings.TrimPrefix(signed, "file:"), []byte("spec: {template: {spec: {}}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	paused := map[string]string{}
 	for i := range 25 {
 		paused[fmt.Sprintf("r%d", i)] = "Paused"
@@ -64,7 +72,7 @@ func illnesses() map[string]illness {
 	return map[string]illness{
 		"none": {want: []string{
 			"ok    configuration: agent of 1.4.1 for server; read: no file; credential: PREFECT__CLOUD__API_KEY",
-			"ok    kubernetes: test", "ok    api server: v1.33.1 at http://cluster.test", "ok    namespace: default exists", "ok    rights: all ",
+			"ok    kubernetes: test", "ok    api server: v1.33.1 at http://u:xxxxx@cluster.test\n", "ok    namespace: default exists", "ok    rights: all ",
 			"ok    job template: the built-in one", "ok    job: can be built, and the API server would take it", "ok    service account: none", "ok    secrets: none",
 			"ok    other agents: no job", "ok    prefect api: " + apiURL + " answers", "ok    credential: accepted; tenant " + tenant,
 			"ok    prefect server: a Prefect Server of 2020 or later; with histories of states: one flow run, one Job; a claim is read back after a settling second",
@@ -82,10 +90,19 @@ func illnesses() map[string]illness {
 			`warn  rights: not known: review create jobs in namespace "default": 403 Forbidden: no`,
 			"      mend: nothing, if flow runs start: what is missing is said by the agent's log when it is met", "ok    job: ",
 		}},
-		"no cluster": {gone: true, want: []string{
-			`fail  api server: ask http://cluster.test for its version: Get "http://cluster.test/version": offline`, "      mend: check that the cluster runs and that its address is right",
+		"no cluster": {via: func(http.RoundTripper) http.RoundTripper { return unreachable{} }, want: []string{
+			`fail  api server: ask http://u:xxxxx@cluster.test for its version: Get "http://u:***@cluster.test/version": offline`, "      mend: check that the cluster runs and that its address is right",
 			`skip  namespace: not checked, since "api server" failed`, `skip  rights: not checked, since "api server" failed`, `skip  job: not checked, since "api server" failed`,
 			`skip  service account: not checked, since "api server" failed`, `skip  secrets: not checked, since "api server" failed`, `skip  other agents: not checked, since "api server" failed`,
+		}},
+		"a password that makes the address unreadable": {host: `http://u:hush"/x@cluster.test`, want: []string{
+			`fail  kubernetes: client for test: the address of the server cannot be used, and is not shown since it holds a credential: write it as https://host:6443` + "\n", "      mend: in a pod, give it", "skip  ",
+		}},
+		"a slow cluster": {via: way(func(req *http.Request) { <-req.Context().Done() }), want: []string{
+			"fail  api server: no answer within 20s: ask http://u:xxxxx@cluster.test for its version: ", "      mend: check that the cluster runs and that its address is right", "skip  ",
+		}},
+		"a plugin that cannot be ended": {via: way(func(*http.Request) { time.Sleep(time.Hour) }), want: []string{
+			"fail  api server: no answer within 20s\n", "      mend: see what it waits for, such as the program that the kubeconfig names for its credential\n", "skip  ", "ok    queue: ",
 		}},
 		"no namespace": {denied: []*override{deny("GET", "/namespaces/default$", 404, "gone")}, want: []string{
 			"fail  namespace: default does not exist", "      mend: create it with kubectl create namespace default, or name another one with --namespace",
@@ -100,7 +117,7 @@ func illnesses() map[string]illness {
 			flags:  map[string][]string{"service-account-name": {"runner"}, "image-pull-secrets": {"pull"}},
 			denied: []*override{deny("GET", "/version|/namespaces/default(/serviceaccounts/.*|/secrets/.*|/jobs)?$", 403, "no")},
 			want: []string{
-				"ok    api server: http://cluster.test answers and does not tell", "ok    namespace: default: not checked, no right", "ok    job: ",
+				"ok    api server: http://u:xxxxx@cluster.test answers and does not tell", "ok    namespace: default: not checked, no right", "ok    job: ",
 				"ok    service account: runner: not checked, no right", "ok    secrets: pull: not checked, no right", "ok    other agents: not checked, no right",
 			},
 		},
@@ -172,6 +189,18 @@ func illnesses() map[string]illness {
 		"a template with a slip": {flags: map[string][]string{"job-template": {"testdata/slip.yaml"}}, want: []string{
 			"warn  job: ", "      mend: correct the template: Kubernetes drops what it does not know", "ok    job template: testdata/slip.yaml",
 		}},
+		"a template with a slip, and a quota": {flags: map[string][]string{"job-template": {"testdata/slip.yaml"}}, denied: []*override{deny("POST", "/jobs$", 422, "spec: too much")}, want: []string{
+			"warn  job: ", "      mend: correct the template: Kubernetes drops", `fail  job: create jobs "prefect-job-`, "      mend: check the job template, and what",
+		}},
+		"a template with a signature": {flags: map[string][]string{"job-template": {signed}}, want: []string{"ok    job template: " + strings.TrimSuffix(signed, "?X-Amz-Signature=hush") + "\n", "ok    job: "}},
+		"pod security": {via: way(func(*http.Request) {}, `299 - "would violate PodSecurity \"restricted:latest\": hush-hush"`, `299 - "deprecated"`), want: []string{
+			`warn  job: the API server warns: would violate PodSecurity "restricted:latest": (hidden)`, "warn  job: the API server warns: deprecated\n", "      mend: correct the template; what violates PodSecurity gets no Pod where namespace default enforces that level\n",
+		}},
+		"a Secret without a look at its key": {
+			flags:  map[string][]string{"credential-secret": {"key/api"}},
+			denied: []*override{{Method: "GET", Path: "/secrets/key$", Answers: []answer{{JSON: json.RawMessage(`{"metadata": {"name": "key"}}`)}}}},
+			want:   []string{"ok    secrets: key exists; not checked whether it has the key api\n"},
+		},
 		"a password in the address": {flags: map[string][]string{"api": {"http://u:hush-too@prefect.test:4200"}}, api: map[string]string{"tenant": "hush-too"}, want: []string{
 			"ok    prefect api: http://u:xxxxx@prefect.test:4200 answers", "fail  credential: ", "      mend: check the API key", "skip  ",
 		}},
@@ -181,7 +210,7 @@ func illnesses() map[string]illness {
 
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	for name, c := range illnesses() {
+	for name, c := range illnesses(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text, err := c.examine(t, "text")
@@ -223,6 +252,9 @@ func (c illness) examine(t *testing.T, output string) (text string, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.host == "" {
+		c.host = "http://u:hush@cluster.test"
+	}
 	var out bytes.Buffer
 	now := time.Now()
 	synctest.Test(t, func(t *testing.T) {
@@ -231,10 +263,14 @@ func (c illness) examine(t *testing.T, output string) (text string, err error) {
 		cluster := newCluster(r, clusterState{Jobs: c.jobs, Overrides: c.denied})
 		cluster.missing = c.missing
 		var kubernetes http.RoundTripper = cluster
-		if c.gone {
-			kubernetes = unreachable{}
+		if c.via != nil {
+			kubernetes = c.via(cluster)
 		}
-		err = app.DoctorOver(t.Context(), cfg, &out, c.backend(r), kubernetes)
+		err = app.DoctorOver(t.Context(), cfg, &out, c.backend(r), kubernetes, c.host)
+		if passed := time.Since(now); passed > time.Minute {
+			t.Errorf("the report took %v", passed)
+		}
+		time.Sleep(time.Hour) // until nothing of it runs
 		if got := len(cluster.names("jobs")); got != len(c.jobs) {
 			t.Errorf("%d jobs are in the cluster", got)
 		}
@@ -256,6 +292,22 @@ type unreachable struct{}
 
 func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("offline")
+}
+
+// way leads to the cluster after a delay, and back with warnings.
+func way(delay func(*http.Request), warnings ...string) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			if delay(req); req.Context().Err() != nil {
+				return nil, req.Context().Err()
+			}
+			resp, err := next.RoundTrip(req)
+			if err == nil {
+				resp.Header["Warning"] = warnings
+			}
+			return resp, err
+		})
+	}
 }
 
 func (c illness) backend(r *recorder) http.RoundTripper {

@@ -35,10 +35,10 @@ func RenderOver(ctx context.Context, cfg config.Render, source string, out, note
 }
 
 // DoctorOver is Doctor with both ways out of the process replaced.
-func DoctorOver(ctx context.Context, cfg config.Doctor, out io.Writer, prefect, cluster http.RoundTripper) error {
+func DoctorOver(ctx context.Context, cfg config.Doctor, out io.Writer, prefect, cluster http.RoundTripper, host string) error {
 	return doctor(ctx, cfg, out, outside{
 		prefect: prefect,
-		cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster, QPS: 500, Burst: 1000}, Source: "test"},
+		cluster: &kube.Config{REST: &rest.Config{Host: host, Transport: cluster, QPS: 500, Burst: 1000}, Source: "test"},
 	}, slog.New(slog.DiscardHandler))
 }
 

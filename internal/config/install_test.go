@@ -140,8 +140,10 @@ func TestRecentNames(t *testing.T) {
 	}{
 		"blank":   {config.Sources{Flags: map[string][]string{"env": {"A B=hunter2", "A=1"}}}, `--env: Kubernetes before 1.32 refuses every Job with a variable "A B"; `},
 		"digit":   {config.Sources{Env: []string{`PREFECT__CLOUD__AGENT__ENV_VARS={"1A": "hunter2"}`}}, `PREFECT__CLOUD__AGENT__ENV_VARS: Kubernetes before 1.32`},
+		"..":      {config.Sources{Flags: map[string][]string{"env": {"..A=1"}}}, `a variable "..A"; `},
+		".":       {config.Sources{Flags: map[string][]string{"env": {".=1"}}}, `a variable "."; `},
 		"file":    {config.Sources{HomeDir: home(t, map[string]string{".prefect/config.toml": "cloud.agent.env_vars = {\"A B\" = 1}", ".prefect/backend.toml": "cloud.agent.env_vars = {C = 1}"})}, `config.toml: cloud.agent.env_vars.A B: Kubernetes before 1.32`},
-		"usual":   {config.Sources{Flags: map[string][]string{"env": {"a.B-c_1=x"}}}, ""},
+		"usual":   {config.Sources{Flags: map[string][]string{"env": {"a.B-c_1=x", ".a=x", ".a..=x"}}}, ""},
 		"no name": {config.Sources{Flags: map[string][]string{"env": {"ü=x"}}}, ""}, // an error elsewhere
 	} {
 		agent, err := config.ResolveAgent(config.Core1, c.src)

@@ -15,9 +15,10 @@ func envVarsPath() []string { return []string{"cloud", "agent", "env_vars"} }
 
 var (
 	// recentName matches what Kubernetes takes as the name of a variable since 1.32,
-	// anyName what every release takes.
+	// anyName what every release takes. Older ones refuse "." and what begins with ..
+	// as well (k8s.io/apimachinery pkg/util/validation, IsEnvVarName).
 	recentName = regexp.MustCompile(`^[ -<>-~]+$`)
-	anyName    = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+	anyName    = regexp.MustCompile(`^([-_a-zA-Z]|\.[-_a-zA-Z0-9])[-._a-zA-Z0-9]*$`)
 )
 
 // recentNames warns of names for which an older cluster refuses every Job. What no
@@ -27,7 +28,7 @@ func (s *stack) recentNames(place []string, vars []Pair) []string {
 	for _, v := range vars {
 		if recentName.MatchString(v.Name) && !anyName.MatchString(v.Name) {
 			at := cmp.Or(s.place(append(slices.Clone(place), v.Name)), s.place(place))
-			warnings = append(warnings, oneLine(fmt.Sprintf("%s: Kubernetes before 1.32 refuses every Job with a variable %q; use letters, digits, _, - and ., and no digit at the beginning", at, short(v.Name))))
+			warnings = append(warnings, oneLine(fmt.Sprintf("%s: Kubernetes before 1.32 refuses every Job with a variable %q; use letters, digits, _, - and ., and a letter or _ at the beginning", at, short(v.Name))))
 		}
 	}
 	return warnings

@@ -47,17 +47,23 @@ func (c *Client) Allowed(ctx context.Context, a Access) (bool, error) {
 	return review.Status.Allowed, nil
 }
 
+// Address is that of the API server for messages, without the password that a
+// kubeconfig may have in it.
+func (c *Client) Address() string {
+	return strings.TrimSuffix(c.core.Get().AbsPath("").URL().Redacted(), "/")
+}
+
 // Version is what the API server says it is, such as v1.33.1.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	data, err := c.core.Get().AbsPath("/version").SetHeader("Accept", "application/json").Do(ctx).Raw()
 	if err != nil {
-		return "", &Error{Op: "ask " + c.host + " for its version", Mend: mend(err, "get", "/version", ""), Err: err}
+		return "", &Error{Op: "ask " + c.Address() + " for its version", Mend: mend(err, "get", "/version", ""), Err: err}
 	}
 	var version struct {
 		GitVersion string `json:"gitVersion"`
 	}
 	if err := json.Unmarshal(data, &version); err != nil || version.GitVersion == "" {
-		return "", fmt.Errorf("%s answers, but not as an API server does: check the address", c.host)
+		return "", fmt.Errorf("%s answers, but not as an API server does: check the address", c.Address())
 	}
 	return version.GitVersion, nil
 }

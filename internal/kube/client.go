@@ -2,9 +2,11 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +55,9 @@ type Client struct {
 	known sync.Map
 }
 
+// errAddress stands for an error that may quote an address with a password in it.
+var errAddress = errors.New("the address of the server cannot be used, and is not shown since it holds a credential: write it as https://host:6443")
+
 // NewClient makes a client. It opens no connection; the error means that the
 // configuration itself cannot be used, such as a certificate that does not parse.
 func NewClient(cfg *Config, log *slog.Logger) (*Client, error) {
@@ -73,6 +78,9 @@ func NewClient(cfg *Config, log *slog.Logger) (*Client, error) {
 	}
 	c.ca = rc.CAData
 	if err := c.connect(rc); err != nil {
+		if strings.Contains(rc.Host, "@") {
+			err = errAddress
+		}
 		return nil, fmt.Errorf("client for %s: %w", cfg.Source, err)
 	}
 	return c, nil
@@ -108,9 +116,6 @@ func forGroup(rc *rest.Config, hc *http.Client, path string, gv schema.GroupVers
 	gc.APIPath, gc.GroupVersion = path, &gv
 	return rest.RESTClientForConfigAndClient(gc, hc)
 }
-
-// Host is the address of the API server, for messages.
-func (c *Client) Host() string { return c.host }
 
 // ServerNow is the time on the API server's clock, to about a second. Before
 // the first answer it is our own.

@@ -339,6 +339,15 @@ func TestDeleteNamesWhatWasLookedAt(t *testing.T) {
 	}
 }
 
+// An address that cannot be taken apart is not shown: it may have a password in it.
+func TestUnusableAddressIsNotShown(t *testing.T) {
+	t.Parallel()
+	_, err := kube.NewClient(&kube.Config{REST: &rest.Config{Host: "https://u:pass%word@cluster.test"}, Source: "test"}, slog.New(slog.DiscardHandler))
+	if err == nil || strings.Contains(err.Error(), "pass") || !strings.Contains(err.Error(), "client for test") {
+		t.Errorf("got %v, want an error without the address", err)
+	}
+}
+
 func TestStopNamesWhatWasLookedAt(t *testing.T) {
 	t.Parallel()
 	answers := []*apierrors.StatusError{

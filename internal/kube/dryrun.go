@@ -12,19 +12,35 @@ import (
 // without creating it, and returns what would be stored. Unknown fields are
 // errors. Where a Job of this name exists, another name is tried in its place.
 func (c *Client) DryRun(ctx context.Context, job *batchv1.Job) (*batchv1.Job, error) {
-	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
-	jobs := c.JobsIn(job.Namespace)
-	stored, err := jobs.Create(ctx, job, options)
+	stored, _, err := c.DryRunWarned(ctx, job)
+	return stored, err
+}
+
+// DryRunWarned is DryRun with what the API server warns of, such as a pod security
+// level that the Pods of the Job violate.
+func (c *Client) DryRunWarned(ctx context.Context, job *batchv1.Job) (stored *batchv1.Job, warnings []string, err error) {
+	stored, warnings, err = c.dryRun(ctx, job)
 	if apierrors.IsAlreadyExists(err) {
 		renamed := job.DeepCopy()
 		renamed.Name = ""
 		renamed.GenerateName = "prefect-job-"
-		if stored, err = jobs.Create(ctx, renamed, options); err == nil {
+		if stored, warnings, err = c.dryRun(ctx, renamed); err == nil {
 			stored.Name, stored.GenerateName = job.Name, ""
 		}
 	}
 	if err != nil {
-		return nil, fail(err, "create", "jobs", job.Namespace, job.Name)
+		return nil, warnings, fail(err, "create", "jobs", job.Namespace, job.Name)
 	}
-	return stored, nil
+	return stored, warnings, nil
+}
+
+func (c *Client) dryRun(ctx context.Context, job *batchv1.Job) (*batchv1.Job, []string, error) {
+	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
+	result := c.batch.Post().NamespaceIfScoped(job.Namespace, job.Namespace != "").Resource("jobs").VersionedParams(&options, c.codec).Body(job).Do(ctx)
+	var warnings []string
+	for _, w := range result.Warnings() {
+		warnings = append(warnings, w.Text)
+	}
+	stored := &batchv1.Job{}
+	return stored, warnings, result.Into(stored)
 }
