@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -139,37 +140,72 @@ func FuzzAnswers(f *testing.F) {
 	for _, seed := range []string{
 		`{"data":{"get_runs_in_queue":{"flow_run_ids":["a",null,7]},"flow_run":[{"id":"a","version":1,"serialized_state":{"type":"Scheduled","start_time":"2022-11-30T12:00:00"},"states":[{"version":1,"serialized_state":null}]}],"agent_config":[{"settings":{"labels":["x"],"env_vars":{"A":1}}}]}}`,
 		`{"data":{"queue":{},"run":{"fields":[{"name":"labels"}]},"flow":{},"scheduled":[{"id":"a","labels":["x"]},{"id":"b","labels":{}},null],"running":[{"flow":{"environment":7}}]}}`,
-		`{"errors":[{"message":"API_ERROR"}],"data":null}`, `{"data":{"flow_run":[null,{"id":{}},{"id":"b"}]}}`, `[[[[`, `"`, `{"data":{"set_flow_run_states":{"states":[null,{"id":"a","status":"QUEUED"}]}}}`, ``,
+		`{"errors":[{"message":"API_ERROR"}],"data":null}`, `{"data":{"flow_run":[null,{"id":{}},{"id":"b"}]}}`, `[[[[`, `"`, `{"data":{"set_flow_run_states":{"states":[null,{"id":"a","status":"QUEUED"},{"id":"b","status":"ERROR","message":"no"}]}}}`, ``,
+		`{"data":{"hello":"x","auth_info":{"tenant_id":"t","api_token_scope":"RUNNER"},"tenant":[{"id":"t"}],"register_agent":{"id":"i"},"queue":{"inputFields":[{"name":"tenant_id"}]},"run":{"fields":[{"name":"states"},{"name":"tenant_id"},{"name":"run_config"}]},"flow":{"fields":[{"name":"environment"},{"name":"core_version"}]},"group":null,"agent_config":[{"settings":"{\"labels\":7,\"env_vars\":{\"\":1,\"A=\":true,\"B\":{}},\"x\":0}"}],"scheduled":[{"id":"a","flow":{"environment":{"labels":["x"]}}}],"flow_run":[{"id":"a","version":3,"serialized_state":{"type":"Submitted","context":{"agent":"x","place":"p","job":"j","on":1}},"states":[{"version":1,"serialized_state":{"type":"Scheduled"}}]}],"write_run_logs":{"success":true}}}`,
+		`400 {"errors":[{"message":"unknown field","extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}`, `400 <html>`, `{"data":{"flow_run":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}}`,
+		`{"data":{"flow_run":[{"id":"a","version":30,"serialized_state":{"type":"Running"},"states":[` + strings.Repeat(`{"version":1,"serialized_state":{"type":"Running"}},`, 20) + `{"version":2,"serialized_state":{"type":"Running"}}]}]}}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		synctest.Test(t, func(t *testing.T) {
-			c, err := prefect1.New(prefect1.Options{
-				API: "http://p.test", CoreVersion: prefect1.Version1, HTTP: &http.Client{Transport: constant(text)}, Logger: slog.New(slog.DiscardHandler),
-			})
-			if err != nil {
-				t.Fatal(err)
+		for _, core := range []string{prefect1.Version0, prefect1.Version1} {
+			for _, cloud := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) { askEverything(t, text, core, cloud) })
 			}
-			_ = c.Connect(t.Context(), prefect1.Registration{ConfigID: "c"}) // any answer will do
-			_, _ = c.RunsInQueue(t.Context(), time.Now(), nil)
-			_ = c.SetStates(t.Context(), []flowrun.Write{{FlowRunID: "a", Type: flowrun.Submitted}})
-			_, _ = c.Claims(t.Context(), "")
-			_, _ = c.Overdue(t.Context(), time.Now(), []string{"x"})
-			runs, _ := c.FlowRuns(t.Context(), []flowrun.ID{"a", "b"}, time.Now())
-			for _, run := range runs {
-				if run.ID != "a" && run.ID != "b" {
-					t.Errorf("got the run %q", run.ID)
-				}
-			}
-		})
+		}
 	})
+}
+
+// askEverything asks a server that has one answer to all.
+func askEverything(t *testing.T, text, core string, cloud bool) {
+	c, err := prefect1.New(prefect1.Options{
+		API: "http://p.test", CoreVersion: core, Cloud: cloud, Credential: func() (string, error) { return "k", nil },
+		HTTP: &http.Client{Transport: constant(text)}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, ids, now := t.Context(), []flowrun.ID{"a", "b"}, time.Now()
+	errs := []error{c.ConnectReader(ctx), c.Connect(ctx, prefect1.Registration{ConfigID: "c"})} // any answer will do
+	try := func(_ any, err error) { errs = append(errs, err) }
+	try(c.RunsInQueue(ctx, now, nil))
+	try(c.Claims(ctx, ""))
+	try(c.Overdue(ctx, now, []string{"x"}))
+	try(c.Snapshots(ctx, ids))
+	try(c.FlowRun(ctx, "a"))
+	try(c.Tenants(ctx))
+	settings, warning, err := c.AgentConfig(ctx, "c")
+	try(settings, errors.Join(warning, err))
+	errs = append(errs, c.WriteLogs(ctx, []flowrun.Log{{FlowRunID: "a"}}), prefect1.ParseFlowRun([]byte(text)).Err, c.SetStates(ctx, []flowrun.Write{
+		{FlowRunID: "a", Type: flowrun.Submitted}, {FlowRunID: "b", Type: flowrun.Running, Inner: []byte(text), Mark: flowrun.Mark{Kind: flowrun.PutBack}},
+	}))
+	runs, _ := c.FlowRuns(ctx, ids, now)
+	more, _ := c.FlowRunsByID(ctx, ids)
+	for _, run := range runs {
+		if run.ID != "a" && run.ID != "b" {
+			t.Errorf("got the run %q", run.ID)
+		}
+	}
+	for _, run := range more {
+		run.Takes([]string{"x"})
+	}
+	for _, err := range errs {
+		if err != nil && !utf8.ValidString(err.Error()) {
+			t.Errorf("got an error that is no text: %q", err)
+		}
+	}
+	c.Schema()
 }
 
 type constant string
 
 func (c constant) RoundTrip(req *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(c))), Request: req}, nil
+	text, bad := strings.CutPrefix(string(c), "400 ")
+	status := http.StatusOK
+	if bad {
+		status = http.StatusBadRequest
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: req}, nil
 }
 
 // A server that does not turn the page, or gives no ids, ends the list.
