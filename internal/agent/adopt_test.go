@@ -77,7 +77,7 @@ func TestAdoptionLooksAtTheClusterFirst(t *testing.T) {
 		c := newCluster(s, "p")
 		c.processes = true
 		m := &mortal{server: s, cluster: c}
-		m.live(t, deadline(t), "a")
+		m.live(deadline(t), t, "a")
 		c.group.Wait()
 		s.check(t, "a claim of a process that is gone")
 		looked, read, created := slices.Index(m.names, "jobs"), slices.Index(m.names, "claimed runs"), slices.Index(m.names, "create")
@@ -95,13 +95,13 @@ func TestAdoptionOfARerun(t *testing.T) {
 		s := newServer(1, 1)
 		c := newCluster(s, "p")
 		c.processes = true
-		(&mortal{server: s, cluster: c}).live(t, deadline(t), "a")
+		(&mortal{server: s, cluster: c}).live(deadline(t), t, "a")
 		c.group.Wait()
 		version, _ := s.shown("run-0")
 		s.insert("run-0", version+1, flowrun.State{Type: flowrun.Scheduled})
 		claim := claimRow(version+2, "p")
 		s.insert("run-0", version+2, claim.State)
-		(&mortal{server: s, cluster: c}).live(t, deadline(t), "b")
+		(&mortal{server: s, cluster: c}).live(deadline(t), t, "b")
 		c.group.Wait()
 		s.check(t, "a rerun")
 		if len(s.created) != 2 {
@@ -140,7 +140,7 @@ func TestOthersAreReadOnce(t *testing.T) {
 		c := newCluster(s, "p")
 		c.jobs["j"] = &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{flowrun.LabelFlowRunID: "run-2"}}}
 		m := &mortal{server: s, cluster: c}
-		m.live(t, deadline(t), "a")
+		m.live(deadline(t), t, "a")
 		count := map[string]int{}
 		for _, name := range m.names {
 			count[name]++
@@ -176,7 +176,7 @@ func TestAnOutageEndsNoClaim(t *testing.T) {
 		s.insert("run-0", 2, claimRow(2, "p").State)
 		c := newCluster(s, "p")
 		c.processes, c.away = true, time.Now().Add(15*time.Minute)
-		(&mortal{server: s, cluster: c}).live(t, deadline(t, 20*time.Minute), "a")
+		(&mortal{server: s, cluster: c}).live(deadline(t, 20*time.Minute), t, "a")
 		c.group.Wait()
 		s.check(t, "after an outage of 15 minutes")
 	})
@@ -192,11 +192,11 @@ func TestSightingsForget(t *testing.T) {
 		if i == 0 {
 			s.see("once", "1", at)
 		}
-		if since := s.see("often", "1", at); !since.Equal(start) {
+		if since := s.see("often", "1", at).since; !since.Equal(start) {
 			t.Errorf("seen since %v, want %v", since, start)
 		}
 	}
-	if len(s.runs) != 1 || s.see("often", "2", start.Add(time.Hour)).Equal(start) {
+	if len(s.runs) != 1 || s.see("often", "2", start.Add(time.Hour)).since.Equal(start) {
 		t.Errorf("remembered are %v, want the other one in its new form alone", s.runs)
 	}
 }
@@ -224,7 +224,7 @@ func TestClaimWithoutAJobEnds(t *testing.T) {
 		s.insert("run-0", 2, claimRow(2, "p").State)
 		c := newCluster(s, "p")
 		c.busy = true
-		(&mortal{server: s, cluster: c}).live(t, deadline(t, 12*time.Minute), "a")
+		(&mortal{server: s, cluster: c}).live(deadline(t, 12*time.Minute), t, "a")
 		run := s.runs["run-0"]
 		last := run.history[len(run.history)-1].State
 		if run.shown != flowrun.Failed || last.Message != errNoJob.Error() || len(s.created) > 0 {
@@ -257,7 +257,7 @@ func TestOverdueRunsAreStarted(t *testing.T) {
 		s.late = map[flowrun.ID]bool{"run-1": true}
 		c := newCluster(s, "p")
 		c.processes = true
-		(&mortal{server: s, cluster: c}).live(t, deadline(t), "a")
+		(&mortal{server: s, cluster: c}).live(deadline(t), t, "a")
 		c.group.Wait()
 		s.check(t, "a run that the queue does not return")
 	})

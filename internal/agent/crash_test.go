@@ -145,7 +145,7 @@ func (m *mortal) Submit(ctx context.Context, job *batchv1.Job) (found *batchv1.J
 }
 
 // live runs one agent until the context ends or it dies.
-func (m *mortal) live(t *testing.T, ctx context.Context, id string) { //nolint:revive // as t.Context() gives it
+func (m *mortal) live(ctx context.Context, t *testing.T, id string) {
 	t.Helper()
 	ctx, m.die = context.WithCancel(ctx)
 	defer m.die()
@@ -198,13 +198,13 @@ func (n night) pass(t *testing.T, what string) (killed string) {
 		first := &mortal{server: s, cluster: c, at: n.at, after: n.after, lands: n.lands}
 		var group sync.WaitGroup
 		if n.replica {
-			group.Go(func() { (&mortal{server: s, cluster: c}).live(t, deadline(t), "b") })
+			group.Go(func() { (&mortal{server: s, cluster: c}).live(deadline(t), t, "b") })
 		}
 		if n.elsewhere {
 			group.Go(func() {
 				ctx := deadline(t)
-				(&mortal{server: s, cluster: other, at: n.there, after: n.after}).live(t, ctx, "e")
-				(&mortal{server: s, cluster: other}).live(t, ctx, "f")
+				(&mortal{server: s, cluster: other, at: n.there, after: n.after}).live(ctx, t, "e")
+				(&mortal{server: s, cluster: other}).live(ctx, t, "f")
 			})
 			group.Go(func() { s.reap(deadline(t), other) })
 		}
@@ -213,12 +213,12 @@ func (n night) pass(t *testing.T, what string) (killed string) {
 		}
 		ctx := deadline(t)
 		group.Go(func() { s.reap(ctx, c) })
-		first.live(t, ctx, "a")
+		first.live(ctx, t, "a")
 		killed = first.killed
 		if n.at > 0 && !n.replica {
-			(&mortal{server: s, cluster: c, at: n.again, after: n.after}).live(t, ctx, "c")
+			(&mortal{server: s, cluster: c, at: n.again, after: n.after}).live(ctx, t, "c")
 			if n.again > 0 {
-				(&mortal{server: s, cluster: c}).live(t, ctx, "d")
+				(&mortal{server: s, cluster: c}).live(ctx, t, "d")
 			}
 		}
 		group.Wait()

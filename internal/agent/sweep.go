@@ -31,9 +31,9 @@ const (
 // should have returned for some time.
 type sweeper struct {
 	a *Agent
-	// claims are the runs seen as Submitted, by their version: ours and others those
-	// whose history was read, absent those that had nothing in the cluster.
-	claims, ours, others, absent sightings
+	// claims are the runs seen as Submitted, by their version, absent those of them that
+	// had nothing in the cluster.
+	claims, absent sightings
 	// unreadable are the runs that were complained about, by the reason.
 	unreadable sightings
 	// behind is where the list of claims goes on.
@@ -74,8 +74,8 @@ func (s *sweeper) repair(ctx context.Context) error {
 	}
 	fresh = append(fresh, s.a.launch.restored.since(time.Now().Add(-doubt))...)
 	err = inParts(ctx, fresh, func(ctx context.Context, ids []flowrun.ID) error {
-		ours, err := s.classify(ctx, ids)
-		known = append(known, ours...)
+		claimed, err := s.classify(ctx, ids)
+		known = append(known, claimed...)
 		return err
 	})
 	// A Job or Pod that lives, if only in a copy that lags, is no reason to look.
@@ -112,10 +112,10 @@ func (s *sweeper) suspects(ctx context.Context) (fresh, known []flowrun.ID, err 
 		for _, claim := range claims {
 			s.behind = claim.ID
 			as := strconv.Itoa(claim.Version)
-			since := s.claims.see(claim.ID, as, read)
+			seen := s.claims.see(claim.ID, as, read)
 			switch {
-			case read.Sub(since) < adoptAge || s.a.starts.InFlight(claim.ID) || s.others.known(claim.ID, as):
-			case s.ours.known(claim.ID, as):
+			case read.Sub(seen.since) < adoptAge || s.a.starts.InFlight(claim.ID) || seen.whose == others:
+			case seen.whose == ours:
 				known = append(known, claim.ID)
 			default:
 				fresh = append(fresh, claim.ID)
@@ -127,7 +127,7 @@ func (s *sweeper) suspects(ctx context.Context) (fresh, known []flowrun.ID, err 
 
 // classify reads histories once for each version, puts back what a late write
 // covers, and returns the runs that are claimed for this place.
-func (s *sweeper) classify(ctx context.Context, ids []flowrun.ID) (ours []flowrun.ID, err error) {
+func (s *sweeper) classify(ctx context.Context, ids []flowrun.ID) (claimed []flowrun.ID, err error) {
 	read := time.Now()
 	snapshots, err := s.a.api.Snapshots(ctx, ids)
 	if err != nil {
@@ -140,13 +140,13 @@ func (s *sweeper) classify(ctx context.Context, ids []flowrun.ID) (ours []flowru
 		}
 		counting, as := snapshot.Standing().Counting.State, strconv.Itoa(snapshot.Version)
 		if counting.Mark.Kind != flowrun.Claim || counting.Mark.Place != s.a.c.Place || counting.Type != snapshot.State.Type {
-			s.others.see(id, as, read)
+			s.claims.mark(id, as, others)
 			continue
 		}
-		s.ours.see(id, as, read)
-		ours = append(ours, id)
+		s.claims.mark(id, as, ours)
+		claimed = append(claimed, id)
 	}
-	return ours, nil
+	return claimed, nil
 }
 
 // readable says of a run that is not why, once for each reason.
@@ -180,7 +180,7 @@ func (s *sweeper) adopt(ctx context.Context, ids []flowrun.ID) error {
 	}
 	var hopeless []dispatch.Outcome[Run]
 	offers = slices.DeleteFunc(offers, func(o Offer) bool {
-		done := read.Sub(s.absent.see(o.ID, strconv.Itoa(o.Run.Version), read)) >= adoptLimit
+		done := read.Sub(s.absent.see(o.ID, strconv.Itoa(o.Run.Version), read).since) >= adoptLimit
 		if done {
 			hopeless = append(hopeless, dispatch.Outcome[Run]{Offer: o, Phase: dispatch.Aborted, Err: errNoJob})
 		}
@@ -207,7 +207,7 @@ func (s *sweeper) adoptable(ctx context.Context, runs []prefect1.FlowRun, here m
 		}
 		o, why := adopt(v)
 		if why == skipLabels {
-			s.others.see(run.ID, as, read)
+			s.claims.mark(run.ID, as, others)
 		}
 		if why != "" {
 			s.a.skipped(ctx, v, why)

@@ -60,10 +60,10 @@ func lookAtNamespace(ctx context.Context, p *patient) []Finding {
 	switch {
 	case apierrors.IsForbidden(err):
 		return healthy("%s: not checked, no right to read it", name)
+	case apierrors.IsNotFound(err):
+		return broken(fmt.Sprintf("create it with kubectl create namespace %s, or name another one with --namespace", name), "%s does not exist", name)
 	case err != nil:
 		return failing(err, "check that the cluster runs")
-	case meta == nil:
-		return broken(fmt.Sprintf("create it with kubectl create namespace %s, or name another one with --namespace", name), "%s does not exist", name)
 	case meta.DeletionTimestamp != nil:
 		return broken("wait until it is gone and create it again, or name another one with --namespace", "%s is being deleted", name)
 	}
@@ -180,14 +180,14 @@ func lookAtSecrets(ctx context.Context, p *patient) []Finding {
 // lookAtObject looks whether an object exists. Our own Role does not give the right
 // to, so its lack is no trouble.
 func lookAtObject(ctx context.Context, p *patient, resource, name, present string, absent []Finding) []Finding {
-	meta, err := p.cluster.Metadata(ctx, resource, p.cfg.Namespace, name)
+	_, err := p.cluster.Metadata(ctx, resource, p.cfg.Namespace, name)
 	switch {
 	case apierrors.IsForbidden(err):
 		return healthy("%s: not checked, no right to read it", name)
+	case apierrors.IsNotFound(err):
+		return absent
 	case err != nil:
 		return failing(err, "check that the cluster runs")
-	case meta == nil:
-		return absent
 	}
 	return healthy("%s", present)
 }

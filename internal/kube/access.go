@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/gentype"
 )
@@ -71,14 +70,10 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 // partial asks for the metadata of an object alone, so that no Secret is sent.
 const partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
-// Metadata reads the metadata of one core object, such as one of secrets; nil means that
-// it does not exist. The namespace is empty for namespaces.
+// Metadata reads the metadata of one core object, such as one of secrets. The namespace is empty for namespaces.
 func (c *Client) Metadata(ctx context.Context, resource, namespace, name string) (*metav1.ObjectMeta, error) {
 	data, err := c.core.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).Name(name).SetHeader("Accept", partial).Do(ctx).Raw()
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil //nolint:nilnil // as documented
-	case err != nil:
+	if err != nil {
 		return nil, fail(err, "get", resource, namespace, name)
 	}
 	var object metav1.PartialObjectMetadata
