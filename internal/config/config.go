@@ -140,6 +140,9 @@ type Dev struct {
 	Common
 	// Listen is host:port.
 	Listen string
+	// AllowHosts are names and addresses that requests may be made to, besides those
+	// of this machine and the host of Listen.
+	AllowHosts []string
 	// DB is the file of the database; empty means in memory.
 	DB string
 	// Generation is the Prefect Server that is imitated: 0.11 or 1.x.
@@ -170,6 +173,7 @@ func ResolveDev(src Sources) (Dev, error) {
 		return Dev{}, err
 	}
 	draft.LogLevel = levelName(draft.LogLevel)
+	draft.AllowHosts = splitNames(draft.AllowHosts)
 	return draft.Dev, draft.Validate()
 }
 

@@ -381,13 +381,15 @@ func TestSeveralErrorsAreSeveralLines(t *testing.T) {
 func TestDev(t *testing.T) {
 	t.Parallel()
 	dir := home(t, map[string]string{".prefect/config.toml": "[kube]\ndb = \"~/file\"\ngrace = \"1m\"\n[cloud]\napi = 7\n"})
-	got, err := config.ResolveDev(config.Sources{Env: []string{"PREFECT_KUBE_LISTEN=:0", "PREFECT_KUBE_LOG_LEVEL=error"}, HomeDir: dir, Flags: map[string][]string{"generation": {"0.11"}}})
-	want := config.Dev{Common: config.Common{LogLevel: "ERROR"}, Listen: ":0", DB: filepath.Join(dir, "file"), Generation: "0.11"}
+	got, err := config.ResolveDev(config.Sources{Env: []string{"PREFECT_KUBE_LISTEN=:0", "PREFECT_KUBE_LOG_LEVEL=error"}, HomeDir: dir, Flags: map[string][]string{"generation": {"0.11"}, "allow-host": {"a.local,[2001:db8::1]", "10.1.2.3"}}})
+	want := config.Dev{Common: config.Common{LogLevel: "ERROR"}, Listen: ":0", AllowHosts: []string{"a.local", "[2001:db8::1]", "10.1.2.3"}, DB: filepath.Join(dir, "file"), Generation: "0.11"}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
-	_, err = config.ResolveDev(config.Sources{Flags: map[string][]string{"listen": {"4200"}, "generation": {"2"}}})
-	for _, fact := range []string{`--listen: "4200" is not host:port`, `--generation: "2" is not a generation`} {
+	_, err = config.ResolveDev(config.Sources{Flags: map[string][]string{"listen": {"4200"}, "generation": {"2"}, "allow-host": {"http://a", "*.b", "c:1"}}})
+	for _, fact := range []string{
+		`--allow-host: "http://a" is not`, `--allow-host: "*.b" is not`, `--allow-host: "c:1" is not`, `--listen: "4200" is not host:port`, `--generation: "2" is not a generation`,
+	} {
 		if err == nil || !strings.Contains(err.Error(), fact) {
 			t.Errorf("got %v, want %q in it", err, fact)
 		}

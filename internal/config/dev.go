@@ -14,6 +14,10 @@ func devFields() []field[devDraft] {
 			Help: "Host and port to listen at.",
 		}, func(d *devDraft) any { return &d.Listen }},
 		{Setting{
+			Key: "kube.allow_host", Kind: List, Flags: []Flag{{Name: "allow-host", Repeated: true}},
+			Help: "Names and addresses that requests may be made to, separated by commas, besides localhost, 127.0.0.1, ::1 and the host of --listen.",
+		}, func(d *devDraft) any { return &d.AllowHosts }},
+		{Setting{
 			Key: "kube.db", Kind: Text, Flags: []Flag{{Name: "db"}},
 			Help: "File of the database; the default is in memory.",
 		}, func(d *devDraft) any { return &d.DB }},

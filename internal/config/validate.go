@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -121,8 +122,21 @@ func (d Dev) Validate() error {
 	if host, port, err := net.SplitHostPort(d.Listen); err != nil || port == "" || strings.Contains(host, "/") {
 		problems = append(problems, &Error{Place: "--listen", Problem: fmt.Sprintf("%q is not host:port", short(d.Listen)), Mend: "write one such as 127.0.0.1:4200"})
 	}
+	for _, host := range d.AllowHosts {
+		if !isHost(host) {
+			problems = append(problems, &Error{Place: "--allow-host", Problem: fmt.Sprintf("%q is not the name of a host", short(host)), Mend: "write the name or address alone, such as prefect.local, without scheme, port and path"})
+		}
+	}
 	if d.Generation != "0.11" && d.Generation != "1.x" {
 		problems = append(problems, &Error{Place: "--generation", Problem: fmt.Sprintf("%q is not a generation", short(d.Generation)), Mend: "use 0.11 or 1.x"})
 	}
 	return errors.Join(problems...)
+}
+
+// isHost takes names and addresses as they stand in a URL, brackets or not.
+func isHost(text string) bool {
+	if _, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+		return true
+	}
+	return strings.Trim(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_") == ""
 }

@@ -38,6 +38,7 @@ func try(tb testing.TB, s *devserver.Server, query string, variables any) (int, 
 		tb.Fatal(err)
 	}
 	req := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, "/", strings.NewReader(string(text)))
+	req.Host = "localhost"
 	req.Header.Set("Content-Type", "application/json")
 	rec := httptest.NewRecorder()
 	s.Handler().ServeHTTP(rec, req)

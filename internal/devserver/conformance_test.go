@@ -172,6 +172,7 @@ func (r *replay) post(t *testing.T, path, query, vars string, headers map[string
 		t.Fatal(err)
 	}
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(string(text)))
+	req.Host = "localhost"
 	req.Header.Set("Content-Type", "application/json")
 	for name, value := range headers {
 		req.Header.Set(name, r.bound.fill(t, value))

@@ -28,7 +28,7 @@ func (s *Server) routes() http.Handler {
 	})
 	// There is no login, so pages of other origins must not reach the API through
 	// the browser of whoever runs it.
-	return http.NewCrossOriginProtection().Handler(mux)
+	return newHosts(s.opts.Listen, s.opts.AllowHosts).only(http.NewCrossOriginProtection().Handler(mux))
 }
 
 // body is a GraphQL request over HTTP. Variables are an object, a text that

@@ -12,7 +12,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newServer(t *testing.T, opts devserver.Options) *devserver.Server {
 	t.Helper()
-	opts.Listen = "127.0.0.1:0"
+	if opts.Listen == "" {
+		opts.Listen = "127.0.0.1:0"
+	}
 	s, err := devserver.New(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)

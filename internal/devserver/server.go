@@ -36,6 +36,9 @@ type Options struct {
 	// Listen is the address to listen on, 127.0.0.1:4200 if empty. Port 0 picks a
 	// free one; see Addr.
 	Listen string
+	// AllowHosts are names and addresses that requests may be made to, besides those
+	// of this machine and the host of Listen. Requests to others are refused.
+	AllowHosts []string
 	// DB is the file of the database; empty keeps everything in memory.
 	DB string
 	// Generation selects the API, Server1 if empty.
