@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
+	"github.com/prefect-kube/prefect-kube/internal/regular"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 	"github.com/prefect-kube/prefect-kube/internal/template"
 )
@@ -145,7 +145,7 @@ func authorities(bundle config.File) (*x509.CertPool, error) {
 	found := false
 	for _, name := range files {
 		var text []byte
-		if text, err = readBundle(name); err != nil {
+		if text, err = regular.Read(name, maxBundle); err != nil {
 			break
 		}
 		found = pool.AppendCertsFromPEM(text) || found
@@ -176,17 +176,4 @@ func bundleFiles(path string) ([]string, error) {
 		}
 	}
 	return files, nil
-}
-
-func readBundle(name string) ([]byte, error) {
-	file, err := os.Open(name) //nolint:gosec // the operator names the file on purpose
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // read only
-	text, err := io.ReadAll(io.LimitReader(file, maxBundle+1))
-	if err == nil && len(text) > maxBundle {
-		err = fmt.Errorf("%q is larger than %d MiB", name, maxBundle>>20)
-	}
-	return text, err
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +131,10 @@ func TestCertificateAuthorities(t *testing.T) {
 	}
 	own := write("hashed/own.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	noise := write("noise", []byte("no certificate"))
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		env     []string
 		trusted bool
@@ -144,6 +149,8 @@ func TestCertificateAuthorities(t *testing.T) {
 		"nothing in it":         {env: []string{"CURL_CA_BUNDLE=" + noise}, refused: "CURL_CA_BUNDLE: no certificate in"},
 		"nothing in directory":  {env: []string{"SSL_CERT_FILE=" + dir + "/"}, refused: "SSL_CERT_FILE: no certificate in"},
 		"not there":             {env: []string{"SSL_CERT_FILE=" + dir + "/none"}, refused: "SSL_CERT_FILE: "},
+		"a pipe":                {env: []string{"SSL_CERT_FILE=" + pipe}, refused: "SSL_CERT_FILE: " + pipe + " is a pipe"},
+		"a device":              {env: []string{"REQUESTS_CA_BUNDLE=/dev/zero"}, refused: "REQUESTS_CA_BUNDLE: /dev/zero is a device"},
 		"requests, unset again": {env: []string{"REQUESTS_CA_BUNDLE="}},
 	} {
 		t.Run(name, func(t *testing.T) {

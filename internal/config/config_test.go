@@ -338,8 +338,8 @@ func TestErrors(t *testing.T) {
 		"kube is a text":           {files: map[string]string{".prefect/config.toml": "kube = 1\n"}, want: []string{"config.toml: kube: want a table"}},
 		"broken file":              {files: map[string]string{".prefect/config.toml": "a = 1\n" + secretText + "\n"}, want: []string{"config.toml:2:8: not valid TOML"}},
 		"broken auth":              {core: config.Core1, files: map[string]string{".prefect/auth.toml": "[\"api.prefect.io\"]\napi_key = [\"" + secretText + "\"]\n"}, want: []string{"auth.toml: api.prefect.io: want texts"}},
-		"directory":                {files: map[string]string{".prefect/config.toml/x": ""}, want: []string{"config.toml: not a file"}},
-		"large file":               {files: map[string]string{".prefect/config.toml": strings.Repeat("#\n", 1<<20)}, want: []string{"config.toml: not a file of at most 1024 KiB"}},
+		"directory":                {files: map[string]string{".prefect/config.toml/x": ""}, want: []string{"config.toml: is a directory, not a regular file"}},
+		"large file":               {files: map[string]string{".prefect/config.toml": strings.Repeat("#\n", 1<<20)}, want: []string{"config.toml: is larger than 1048576 bytes"}},
 		"credential twice":         {core: config.Core1, env: []string{"PREFECT__CLOUD__API_KEY=" + secretText, "PREFECT__CLOUD__API_KEY_FILE=/x"}, want: []string{"PREFECT__CLOUD__API_KEY: given twice, also by PREFECT__CLOUD__API_KEY_FILE"}},
 	}
 	for name, c := range cases {

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/prefect-kube/prefect-kube/internal/regular"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -203,14 +204,7 @@ func readTOML(path string) (map[string]any, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, readError(path, err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, &Error{Place: path, Problem: fmt.Sprintf("not a file of at most %d KiB", maxFile>>10)}
-	}
-	data, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+	data, err := regular.Read(path, maxFile)
 	if err != nil {
 		return nil, readError(path, err)
 	}
@@ -222,10 +216,14 @@ func readError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	problem := err.Error()
 	if inner, ok := errors.AsType[*fs.PathError](err); ok {
-		err = inner.Err
+		problem = inner.Err.Error()
 	}
-	return &Error{Place: path, Problem: err.Error()}
+	if inner, ok := errors.AsType[*regular.Error](err); ok {
+		problem = inner.Problem
+	}
+	return &Error{Place: path, Problem: problem}
 }
 
 func parseTOML(path string, data []byte) (map[string]any, error) {

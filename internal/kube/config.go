@@ -64,6 +64,9 @@ func LoadConfig(kubeconfig, userAgent string) (*Config, error) {
 		rules.Precedence = filepath.SplitList(kubeconfig)
 	}
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
+	if err := checkFiles(rules, loader); err != nil {
+		return nil, &ConfigError{InCluster: inClusterErr, Kubeconfig: err}
+	}
 	cfg, err := loader.ClientConfig()
 	if err != nil {
 		if clientcmd.IsEmptyConfig(err) {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/prefect-kube/prefect-kube/internal/kube"
@@ -51,6 +52,31 @@ func TestLoadConfigOfSeveralFiles(t *testing.T) {
 		}
 		if cfg.REST.Host != c.host || !strings.HasPrefix(cfg.Source, "kubeconfig "+dir) || strings.Contains(cfg.Source, none) {
 			t.Errorf("KUBECONFIG %s, given %q: got %s from %q, want %s", c.variable, c.given, cfg.REST.Host, cfg.Source, c.host)
+		}
+	}
+}
+
+// client-go opens files without a limit of time: a pipe would keep the start waiting.
+func TestPipesInKubeconfigs(t *testing.T) {
+	dir := t.TempDir()
+	pipe, path := filepath.Join(dir, "pipe"), filepath.Join(dir, "config")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"itself": "", "authority": strings.Replace(otherFile, "insecure-skip-tls-verify: true", "certificate-authority: pipe", 1),
+		"certificate": strings.Replace(otherFile, "token: t", "client-certificate: pipe, client-key: "+path, 1),
+		"key":         strings.Replace(otherFile, "token: t", "client-key: pipe, client-certificate: "+path, 1), "token": strings.Replace(otherFile, "token: t", "tokenFile: pipe", 1),
+	} {
+		outside(t, path)
+		if text == "" {
+			outside(t, pipe)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kube.LoadConfig("", "test"); err == nil || !strings.Contains(err.Error(), pipe+" is a pipe") {
+			t.Errorf("%s: got %v, want that it is a pipe", name, err)
 		}
 	}
 }

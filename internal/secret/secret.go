@@ -5,12 +5,14 @@ package secret
 
 import (
 	"bytes"
+	"context"
 	"crypto/subtle"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
+
+	"github.com/prefect-kube/prefect-kube/internal/regular"
 )
 
 // maxFile bounds what is read of a credential file, in bytes.
@@ -66,14 +68,15 @@ func (v Value) Reveal() (string, error) {
 }
 
 type file struct {
-	path string
+	path   string
+	reader regular.Reader
 
 	mu   sync.Mutex
 	last string
 }
 
 func (f *file) read() (string, error) {
-	text, err := readFile(f.path)
+	text, err := f.load()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
@@ -85,22 +88,15 @@ func (f *file) read() (string, error) {
 	return f.last, nil
 }
 
-func readFile(path string) (string, error) {
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's own setting
+// load ends in a bounded time: it is done before requests that others wait for.
+func (f *file) load() (string, error) {
+	data, err := f.reader.Read(context.Background(), f.path, maxFile)
 	if err != nil {
 		return "", fmt.Errorf("read credential: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return "", fmt.Errorf("read credential: %w", err)
-	}
-	if len(data) > maxFile {
-		return "", fmt.Errorf("read credential: %s is larger than %d KiB", path, maxFile>>10)
 	}
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
-		return "", fmt.Errorf("read credential: %s is empty", path)
+		return "", fmt.Errorf("read credential: %s is empty", f.path)
 	}
 	return string(data), nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/prefect-kube/prefect-kube/internal/secret"
@@ -101,6 +102,14 @@ func TestFileErrors(t *testing.T) {
 		}
 		if got, err := secret.File(path).Reveal(); got != "" || err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %.20q, %v, want an error that names the file", name, got, err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "pipe"), dir, "/dev/zero"} {
+		if _, err := secret.File(path).Reveal(); err == nil || !strings.Contains(err.Error(), path+" is a") {
+			t.Errorf("%s: got %v, want what it is instead of a file", path, err)
 		}
 	}
 	if secret.File(dir).Equal(secret.File(dir)) {

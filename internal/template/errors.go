@@ -38,8 +38,10 @@ func (e *Error) Unwrap() error { return e.cause }
 // mending something.
 func (e *Error) Temporary() bool { return e.temporary }
 
+const smaller = "make it smaller; a Job cannot have more"
+
 func tooLarge() error {
-	return &Error{Problem: fmt.Sprintf("is larger than %d bytes", limit), Mend: "make it smaller; a Job cannot have more"}
+	return &Error{Problem: fmt.Sprintf("is larger than %d bytes", limit), Mend: smaller}
 }
 
 // explain makes an *Error of any error; late means that the time limit ended the Read.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/prefect-kube/prefect-kube/internal/regular"
 )
 
 const (
@@ -43,6 +45,7 @@ type Loader struct {
 	timeout time.Duration
 	roots   *x509.CertPool
 	base    http.RoundTripper
+	files   regular.Reader
 
 	mu     sync.Mutex
 	s3     *s3.Client
@@ -100,7 +103,7 @@ func (l *Loader) Text(path string) ([]byte, error) { return l.Read(context.Backg
 func (l *Loader) read(ctx context.Context, path string) ([]byte, error) {
 	switch where := parse(path); where.scheme {
 	case "", "file", "local", "agent":
-		return readFile(where, path)
+		return l.readFile(ctx, where, path)
 	case "http", "https":
 		return l.readHTTP(ctx, path)
 	case "s3":
