@@ -81,6 +81,7 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 	s := &started{cfg: cfg, cluster: cluster, prefect: prefect, health: health, poke: poke, log: log, id: uuid.NewString()}
 	var stop lifo
 	stop.start(ctx, server.Run)
+	stop.until(ctx, func(ctx context.Context) error { return health.Watch(ctx, log) })
 	err = s.run(ctx, &stop)
 	return errors.Join(err, stop.all())
 }
@@ -298,7 +299,12 @@ type lifo struct {
 }
 
 func (l *lifo) start(ctx context.Context, run func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.until(context.WithoutCancel(ctx), run)
+}
+
+// until starts a part that ends with its context too.
+func (l *lifo) until(ctx context.Context, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
 	var group errgroup.Group
 	group.Go(func() error { return run(ctx) })
 	l.stops = append(l.stops, func() error { cancel(); return group.Wait() })

@@ -56,6 +56,7 @@ func resourceManager(ctx context.Context, m config.ResourceManager, out outside,
 	s := &started{cfg: cfg, cluster: cluster, prefect: prefect, health: health, log: log, id: uuid.NewString(), standby: standby}
 	var stop lifo
 	stop.start(ctx, server.Run)
+	stop.until(ctx, func(ctx context.Context) error { return health.Watch(ctx, log) })
 	err = s.manage(ctx, &stop)
 	return errors.Join(err, stop.all())
 }

@@ -24,7 +24,9 @@ func TestWatchRights(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		health := agentstatus.NewHealth()
-		health.Loop("poll", time.Hour).Progress()
+		poll := health.Loop("poll", time.Hour)
+		poll.Progress()
+		poll.Wait(time.Hour)
 		type answers struct {
 			missing []string
 			unknown error

@@ -153,18 +153,53 @@ func TestRun(t *testing.T) {
 	if resp.StatusCode != 200 || string(body) != "{}" {
 		t.Errorf("got %d %q", resp.StatusCode, body)
 	}
-	// A client that never finishes its request must not keep the agent from stopping.
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close() //nolint:errcheck // the server may have closed it
-	if _, err := io.WriteString(conn, "GET /"); err != nil {
-		t.Fatal(err)
-	}
 	if err := stop(); err != nil {
 		t.Errorf("got %v, want a clean stop", err)
 	}
+}
+
+// pipes is a listener without a network, so that the clock of a test is not the real one.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (p pipes) Close() error {
+	close(p)
+	return nil
+}
+
+func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A client that never finishes its request does not keep the agent from stopping.
+func TestStopDoesNotWaitForSlowClients(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, err := status.New(status.Options{Health: status.NewHealth()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := make(pipes)
+		server.SetListener(l)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- server.Run(ctx) }()
+		ours, theirs := net.Pipe()
+		l <- theirs
+		if _, err := io.WriteString(ours, "GET /"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		cancel()
+		if err := <-done; err != nil || time.Since(began) != 2*time.Second {
+			t.Errorf("got %v after %v, want a clean stop after 2s", err, time.Since(began))
+		}
+	})
 }
 
 func TestPortInUse(t *testing.T) {
