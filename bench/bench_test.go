@@ -81,7 +81,7 @@ func start(t *testing.T, client *prefect1.Client, ids []flowrun.ID) {
 		}
 		writes = append(writes, flowrun.Write{
 			FlowRunID: run.ID, Version: run.Version, Type: flowrun.Submitted, Inner: run.State.Data,
-			Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "me", Place: "here", Namespace: "n", Job: "j", On: stand.Scheduled},
+			Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "me", Place: flowrun.Place{UID: "here"}, Namespace: "n", Job: "j", On: stand.Scheduled},
 		})
 		logs = append(logs, flowrun.Log{FlowRunID: run.ID, Level: flowrun.LevelInfo, Message: "started"})
 	}

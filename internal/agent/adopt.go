@@ -36,7 +36,7 @@ func adopt(v view) (Offer, skip) {
 		return Offer{}, skipCovered
 	case claim.Kind != flowrun.Claim:
 		return Offer{}, skipState
-	case claim.Place != v.place:
+	case !claim.Place.Is(v.place):
 		return Offer{}, skipElsewhere
 	case !v.fits:
 		return Offer{}, skipLabels

@@ -43,6 +43,8 @@ func TestAdopt(t *testing.T) {
 		{name: "its Job is there", history: claimed, age: adoptAge, jobs: []batchv1.Job{own}, skip: skipPromised},
 		{name: "a Pod without a Job lives", history: claimed, age: adoptAge, pods: []corev1.Pod{pod(corev1.PodRunning)}, skip: skipLivePod},
 		{name: "an older Job lives", history: claimed, age: adoptAge, jobs: []batchv1.Job{other}, skip: skipLiveJob},
+		{name: "claimed without the right to read the namespace", history: []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "here by name")}, age: adoptAge, attempt: "v1"},
+		{name: "claimed so in another cluster", history: []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "there by name")}, age: time.Hour, skip: skipElsewhere},
 		{name: "of another place", history: []flowrun.Row{row(1, flowrun.Scheduled), claimRow(2, "there")}, age: time.Hour, skip: skipElsewhere},
 		{name: "of a Python agent", history: []flowrun.Row{row(1, flowrun.Scheduled), row(2, flowrun.Submitted)}, age: time.Hour, skip: skipState},
 		{name: "with labels that this agent does not take", history: claimed, age: time.Hour, foreign: true, skip: skipLabels},
@@ -55,7 +57,7 @@ func TestAdopt(t *testing.T) {
 			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", State: flowrun.State{Type: flowrun.Submitted}, History: tt.history}}
 			read := time.Unix(0, 0)
 			o, why := adopt(view{
-				run: run, stand: run.Standing(), agent: "me", place: "here", fits: !tt.foreign, here: objects{tt.jobs, tt.pods}, since: read.Add(-tt.age), read: read,
+				run: run, stand: run.Standing(), agent: "me", place: placeOf("here"), fits: !tt.foreign, here: objects{tt.jobs, tt.pods}, since: read.Add(-tt.age), read: read,
 			})
 			if diff := cmp.Diff([]any{tt.attempt, tt.job, tt.skip, false}, []any{o.Attempt, o.Run.Job, why, o.NeedsClaim}); diff != "" {
 				t.Errorf("attempt, job, skip, claim (-want +got):\n%s", diff)
@@ -127,6 +129,33 @@ func TestNothingIsAdoptedIntoAnotherPlace(t *testing.T) {
 			t.Errorf("got Jobs %v, %v", s.created, err)
 		}
 	})
+}
+
+// The right to read the namespace may come or go: what was claimed before is adopted
+// by who knows the namespace in the other way, and a process goes on.
+func TestAdoptionAcrossRights(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		claim           string
+		unread, granted bool
+	}{
+		"claimed by name, adopted by UID": {claim: "p by name"},
+		"claimed by UID, adopted by name": {claim: "p", unread: true},
+		"the right comes in between":      {claim: "p", unread: true, granted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(1, 2)
+				s.insert("run-0", 2, claimRow(2, c.claim).State)
+				there := newCluster(s, "p")
+				there.processes = true
+				(&mortal{server: s, cluster: there, unread: c.unread, granted: c.granted}).live(deadline(t), t, "a")
+				there.group.Wait()
+				s.check(t, name)
+			})
+		})
+	}
 }
 
 // A run that nothing can be done about costs one read for each of its versions.

@@ -49,8 +49,9 @@ type Records interface {
 
 // Cluster answers what a place holds, by quorum and not from a cache.
 type Cluster interface {
-	// Place is the identity of a namespace.
-	Place(ctx context.Context, namespace string) (string, error)
+	// Place is what a namespace is known by: its UID, empty if it may not be read, and
+	// a digest of its cluster and name.
+	Place(ctx context.Context, namespace string) (uid, digest string, err error)
 	Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error)
 	Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 }
@@ -77,8 +78,9 @@ type Config struct {
 	prefect1.Registration
 	// ID is unique per process.
 	ID string
-	// Place is the UID of the namespace, Namespace its name.
-	Place, Namespace string
+	// Place is the namespace that gets the Jobs, Namespace its name.
+	Place     flowrun.Place
+	Namespace string
 	// MaxPolls is the number of polls after which Run ends; negative means no limit.
 	MaxPolls int
 	// MaxPollInterval bounds the pause between polls that find nothing.
@@ -112,7 +114,7 @@ func New(c Config, api API, cluster Cluster, local Local, submitter dispatch.Sub
 	if api == nil || cluster == nil || local == nil || health == nil || c.Logger == nil {
 		return nil, errors.New("agent: api, cluster, its local copy, health and logger are required")
 	}
-	if c.ID == "" || c.Place == "" || c.Namespace == "" {
+	if c.ID == "" || c.Place.String() == "" || c.Namespace == "" {
 		return nil, errors.New("agent: id, place and namespace are required")
 	}
 	a := &Agent{c: c, api: api, cluster: cluster, local: local, health: health, unreadable: map[flowrun.ID]bool{}}
@@ -260,11 +262,11 @@ func (a *Agent) startable(ctx context.Context, offers []Offer) ([]Offer, error) 
 	if len(offers) == 0 {
 		return nil, nil
 	}
-	place, err := a.cluster.Place(ctx, a.c.Namespace)
+	uid, digest, err := a.cluster.Place(ctx, a.c.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	if place != a.c.Place {
+	if !a.c.Place.Is(flowrun.NewPlace(uid, digest)) {
 		return nil, ErrPlace
 	}
 	return offers, nil

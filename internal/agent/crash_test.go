@@ -32,6 +32,9 @@ type mortal struct {
 	after   bool
 	lands   time.Duration
 	die     context.CancelFunc
+	// unread says that this process may not read its namespace, granted that it may after
+	// its start.
+	unread, granted bool
 
 	mu    sync.Mutex
 	calls int
@@ -124,8 +127,12 @@ func (m *mortal) WriteLogs(ctx context.Context, logs []flowrun.Log) error {
 	return m.call("log", func() error { return m.server.WriteLogs(ctx, logs) })
 }
 
-func (m *mortal) Place(ctx context.Context, namespace string) (string, error) {
-	return ask(m, "place", func() (string, error) { return m.cluster.Place(ctx, namespace) })
+func (m *mortal) Place(ctx context.Context, namespace string) (uid, digest string, err error) {
+	err = m.call("place", func() error { uid, digest, err = m.cluster.Place(ctx, namespace); return err })
+	if m.unread && !m.granted {
+		uid = ""
+	}
+	return uid, digest, err
 }
 
 func (m *mortal) Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error) {
@@ -150,8 +157,12 @@ func (m *mortal) live(ctx context.Context, t *testing.T, id string) {
 	ctx, m.die = context.WithCancel(ctx)
 	defer m.die()
 	log := slog.New(slog.DiscardHandler)
+	place := placeOf(m.cluster.place)
+	if m.unread {
+		place.UID = ""
+	}
 	a, err := New(Config{
-		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: m.cluster.place, Namespace: "n",
+		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: place, Namespace: "n",
 		MaxPolls: -1, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
 	}, m, m, m, m, calm{}, jobspec.Settings{Namespace: "n", API: "http://localhost:4200"}, dispatch.Config{
 		Settle: dispatch.Settle, Slots: 8, Logger: log,
@@ -185,6 +196,9 @@ type night struct {
 	rerun bool
 	// slow is how long a state write may be on its way.
 	slow time.Duration
+	// first, next and second say that this process of the first place may not read its
+	// namespace: the one that dies, those that follow it, the replica.
+	first, next, second bool
 }
 
 // pass lets a night pass and returns the call that the first process died at.
@@ -195,10 +209,10 @@ func (n night) pass(t *testing.T, what string) (killed string) {
 		s.slow += n.slow
 		c, other := newCluster(s, "p"), newCluster(s, "q")
 		c.processes, other.processes = true, true
-		first := &mortal{server: s, cluster: c, at: n.at, after: n.after, lands: n.lands}
+		first := &mortal{server: s, cluster: c, at: n.at, after: n.after, lands: n.lands, unread: n.first}
 		var group sync.WaitGroup
 		if n.replica {
-			group.Go(func() { (&mortal{server: s, cluster: c}).live(deadline(t), t, "b") })
+			group.Go(func() { (&mortal{server: s, cluster: c, unread: n.second}).live(deadline(t), t, "b") })
 		}
 		if n.elsewhere {
 			group.Go(func() {
@@ -216,9 +230,9 @@ func (n night) pass(t *testing.T, what string) (killed string) {
 		first.live(ctx, t, "a")
 		killed = first.killed
 		if n.at > 0 && !n.replica {
-			(&mortal{server: s, cluster: c, at: n.again, after: n.after}).live(ctx, t, "c")
+			(&mortal{server: s, cluster: c, at: n.again, after: n.after, unread: n.next}).live(ctx, t, "c")
 			if n.again > 0 {
-				(&mortal{server: s, cluster: c}).live(ctx, t, "d")
+				(&mortal{server: s, cluster: c, unread: n.next}).live(ctx, t, "d")
 			}
 		}
 		group.Wait()
@@ -244,7 +258,7 @@ func TestKilledAtAnyCall(t *testing.T) {
 	const calls = 40 // until both runs are started and the next sweep is done
 	seen := map[string]bool{}
 	for at := 1; at <= calls; at++ {
-		for _, n := range []night{{at: at}, {at: at, after: true}, {at: at, replica: true}, {at: at, after: true, replica: true}} {
+		for _, n := range []night{{at: at}, {at: at, after: true}, {at: at, replica: true}, {at: at, after: true, replica: true}, {at: at, first: true}, {at: at, next: true}, {at: at, replica: true, second: true}} {
 			n.seed = uint64(at)
 			what := fmt.Sprintf("%+v", n)
 			killed := n.pass(t, what)
@@ -267,7 +281,8 @@ func nightOf(seed uint64) night {
 		seed: seed, at: r.IntN(60), again: 1 + r.IntN(200), after: r.IntN(2) == 0,
 		lands:   []time.Duration{0, 10 * time.Second, 25 * time.Second}[r.IntN(3)],
 		replica: r.IntN(2) == 0, elsewhere: r.IntN(2) == 0, there: r.IntN(60), rerun: r.IntN(2) == 0,
-		slow: []time.Duration{0, 20 * time.Second, time.Minute}[r.IntN(3)],
+		slow:  []time.Duration{0, 20 * time.Second, time.Minute}[r.IntN(3)],
+		first: r.IntN(2) == 0, next: r.IntN(2) == 0, second: r.IntN(2) == 0,
 	}
 }
 

@@ -71,8 +71,8 @@ func TestJobsOfPythonAgentsCountAsLive(t *testing.T) {
 		"a Job that the flow made for itself": {job("train", map[string]string{"flow_run_id": string(id)}), ""},
 		"nothing":                             {place{}, ""},
 	} {
-		a := &Agent{c: Config{Namespace: "flows", Place: "here"}, cluster: tt.here}
-		views := []view{{run: run, stand: run.Standing(), place: "here", read: time.Unix(0, 0)}}
+		a := &Agent{c: Config{Namespace: "flows", Place: placeOf("here")}, cluster: tt.here}
+		views := []view{{run: run, stand: run.Standing(), place: placeOf("here"), read: time.Unix(0, 0)}}
 		if err := a.lookAt(t.Context(), views); err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,8 @@ type view struct {
 	run   prefect1.FlowRun
 	stand flowrun.Standing
 	// agent and place are ours.
-	agent, place string
+	agent string
+	place flowrun.Place
 	// fits is whether the run has labels that we take; it matters where no queue
 	// compared them.
 	fits bool
@@ -142,7 +143,7 @@ func (v view) previous() skip {
 		if !there && !v.stand.PreviousRan {
 			wait = flowrun.Fence
 		}
-		if previous.State.Mark.Place != v.place {
+		if !previous.State.Mark.Place.Is(v.place) {
 			wait, why = wait+headStart, skipHome
 		}
 	}
@@ -167,7 +168,7 @@ func offerRetry(v view) (Offer, skip) {
 	last := v.stand.Last()
 	newest := newestJob(v.here.jobs)
 	switch {
-	case last != nil && last.State.Mark.Place != v.place, last == nil && newest == nil:
+	case last != nil && !last.State.Mark.Place.Is(v.place), last == nil && newest == nil:
 		return Offer{}, skipElsewhere
 	case livePod(v.here.pods):
 		return Offer{}, skipLivePod

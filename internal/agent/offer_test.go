@@ -21,7 +21,7 @@ func row(version int, t flowrun.StateType) flowrun.Row {
 
 func claimRow(version int, place string) flowrun.Row {
 	r := row(version, flowrun.Submitted)
-	r.State.Mark = flowrun.Mark{Kind: flowrun.Claim, Agent: "x", Place: place, Job: "j", On: version - 1}
+	r.State.Mark = flowrun.Mark{Kind: flowrun.Claim, Agent: "x", Place: placeOf(place), Job: "j", On: version - 1}
 	return r
 }
 
@@ -89,7 +89,7 @@ func TestOffer(t *testing.T) {
 			run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", State: flowrun.State{Type: tt.shown}, History: tt.history}}
 			stand := flowrun.Fold(tt.history)
 			read := time.Unix(0, 0)
-			o, why := offer(view{run: run, stand: stand, place: "here", here: objects{tt.jobs, tt.pods}, since: read.Add(-tt.seen), read: read})
+			o, why := offer(view{run: run, stand: stand, place: placeOf("here"), here: objects{tt.jobs, tt.pods}, since: read.Add(-tt.seen), read: read})
 			if diff := cmp.Diff([]any{tt.attempt, tt.claim, tt.skip}, []any{o.Attempt, o.NeedsClaim, why}); diff != "" {
 				t.Errorf("attempt, claim, skip (-want +got):\n%s", diff)
 			}
@@ -111,7 +111,7 @@ func TestOfferWithoutHistory(t *testing.T) {
 		want    skip
 	}{{1, 0, ""}, {3, flowrun.Fence - 1, skipYoung}, {3, flowrun.Fence, ""}} {
 		run := prefect1.FlowRun{Snapshot: flowrun.Snapshot{ID: "r", Version: tt.version, State: flowrun.State{Type: flowrun.Scheduled}}}
-		if _, why := offer(view{run: run, stand: run.Standing(), place: "here", since: read.Add(-tt.seen), read: read}); why != tt.want {
+		if _, why := offer(view{run: run, stand: run.Standing(), place: placeOf("here"), since: read.Add(-tt.seen), read: read}); why != tt.want {
 			t.Errorf("version %d, seen for %v: got %q, want %q", tt.version, tt.seen, why, tt.want)
 		}
 	}

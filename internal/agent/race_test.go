@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,10 +38,11 @@ func race(t *testing.T, seed uint64, places []string, r rules) map[flowrun.ID]in
 		clusters := map[string]*cluster{}
 		var group errgroup.Group
 		for i, place := range places {
-			if clusters[place] == nil {
-				clusters[place] = newCluster(s, place)
+			where := strings.Fields(place)[0]
+			if clusters[where] == nil {
+				clusters[where] = newCluster(s, where)
 			}
-			a := newAgent(t, s, clusters[place], fmt.Sprintf("agent-%d", i), place, r)
+			a := newAgent(t, s, clusters[where], fmt.Sprintf("agent-%d", i), place, r)
 			group.Go(func() error { return a.Run(t.Context()) })
 		}
 		if err := group.Wait(); err != nil {
@@ -65,14 +67,18 @@ func newAgent(t *testing.T, s *server, c *cluster, id, place string, r rules) *A
 	if r.blind {
 		api = blindAPI{server: s, agent: id}
 	}
+	var there Cluster = c
+	if placeOf(place).UID == "" {
+		there = closed{c}
+	}
 	settle := dispatch.Settle
 	if r.unsettled {
 		settle = 0
 	}
 	a, err := New(Config{
-		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: place, Namespace: "n",
+		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: placeOf(place), Namespace: "n",
 		MaxPolls: 6, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
-	}, api, c, c, c, calm{}, jobspec.Settings{Namespace: "n", API: "http://localhost:4200"}, dispatch.Config{
+	}, api, there, c, c, calm{}, jobspec.Settings{Namespace: "n", API: "http://localhost:4200"}, dispatch.Config{
 		Settle: settle, Slots: 8, Drain: time.Minute, Logger: log,
 	})
 	if err != nil {
@@ -105,6 +111,8 @@ func TestOneJobPerAttempt(t *testing.T) {
 	t.Parallel()
 	for name, places := range map[string][]string{
 		"one place": {"p", "p"}, "two places": {"p", "q"}, "three agents": {"p", "q", "p"},
+		"one may not read the namespace": {"p", "p by name"}, "nor may the other": {"p by name", "p by name"},
+		"of each kind in two places": {"p by name", "q", "p", "q by name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -139,7 +139,7 @@ func (s *sweeper) classify(ctx context.Context, ids []flowrun.ID) (claimed []flo
 			continue
 		}
 		counting, as := snapshot.Standing().Counting.State, strconv.Itoa(snapshot.Version)
-		if counting.Mark.Kind != flowrun.Claim || counting.Mark.Place != s.a.c.Place || counting.Type != snapshot.State.Type {
+		if counting.Mark.Kind != flowrun.Claim || !counting.Mark.Place.Is(s.a.c.Place) || counting.Type != snapshot.State.Type {
 			s.claims.mark(id, as, others)
 			continue
 		}

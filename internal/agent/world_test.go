@@ -240,7 +240,26 @@ func (c *cluster) execute(name string, id flowrun.ID) {
 	c.jobs[name].Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
 }
 
-func (c *cluster) Place(context.Context, string) (string, error) { return c.place, nil }
+func (c *cluster) Place(context.Context, string) (uid, digest string, err error) {
+	return c.place, c.place, nil
+}
+
+// closed is a cluster whose namespace may not be read.
+type closed struct{ *cluster }
+
+func (c closed) Place(context.Context, string) (uid, digest string, err error) {
+	return "", c.place, nil
+}
+
+// placeOf is a place as processes know it: by UID and name, or by its name alone if the
+// text ends so.
+func placeOf(text string) flowrun.Place {
+	place, byName := strings.CutSuffix(text, " by name")
+	if byName {
+		return flowrun.NewPlace("", place)
+	}
+	return flowrun.NewPlace(place, place)
+}
 
 // Lives is true of an unfinished Job, as the copy says that does not lag.
 func (c *cluster) Lives(id string) bool {
@@ -308,7 +327,7 @@ func (s *server) reap(ctx context.Context, c *cluster) {
 			}
 			snapshots, _ := s.Snapshots(ctx, []flowrun.ID{id})
 			shown := snapshots[id].State.Type
-			if w, ok := snapshots[id].PutBack("reaper", c.place); ok && shown != flowrun.Submitted && shown != flowrun.Scheduled {
+			if w, ok := snapshots[id].PutBack("reaper", placeOf(c.place)); ok && shown != flowrun.Submitted && shown != flowrun.Scheduled {
 				_ = s.SetStates(ctx, []flowrun.Write{w})
 			}
 		}

@@ -126,12 +126,12 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 
 // findPlace waits until the namespace can be read: a cluster that is away, or a
 // namespace that is made later, must not kill the agent.
-func (s *started) findPlace(ctx context.Context, loop *status.Loop) (string, bool) {
+func (s *started) findPlace(ctx context.Context, loop *status.Loop) (flowrun.Place, bool) {
 	last := ""
 	for pause := time.Second; ; pause = min(2*pause, lastPause) {
-		place, err := s.cluster.Place(ctx, s.cfg.Namespace)
+		uid, digest, err := s.cluster.Place(ctx, s.cfg.Namespace)
 		if err == nil {
-			return place, true
+			return flowrun.NewPlace(uid, digest), true
 		}
 		loop.Fail(err.Error())
 		if err.Error() != last && ctx.Err() == nil {
@@ -141,7 +141,7 @@ func (s *started) findPlace(ctx context.Context, loop *status.Loop) (string, boo
 		loop.Wait(pause)
 		select {
 		case <-ctx.Done():
-			return "", false
+			return flowrun.Place{}, false
 		case <-time.After(pause):
 		}
 	}
@@ -153,7 +153,7 @@ func (s *started) watch(job func(*batchv1.Job) diagnose.Job) (*kube.Watch[diagno
 	})
 }
 
-func (s *started) reaper(watch reaper.Watch, place string) (*reaper.Reaper, error) {
+func (s *started) reaper(watch reaper.Watch, place flowrun.Place) (*reaper.Reaper, error) {
 	return reaper.New(reaper.Options{
 		Watch: watch, Cluster: s.cluster, Witness: s.cluster, Reporter: s.prefect, Log: s.log,
 		Policy: reaper.Policy{
@@ -187,7 +187,7 @@ func reportName(cfg config.Agent) string {
 	return "k8s-infra"
 }
 
-func (s *started) agent(place string, cache agent.Local, loop *status.Loop) (*agent.Agent, error) {
+func (s *started) agent(place flowrun.Place, cache agent.Local, loop *status.Loop) (*agent.Agent, error) {
 	job, err := jobSettings(s.cfg)
 	if err != nil {
 		return nil, err

@@ -17,19 +17,19 @@ func foreign(version int, t flowrun.StateType) flowrun.Row {
 
 func claim(version int, agent string, on int) flowrun.Row {
 	return flowrun.Row{Version: version, State: flowrun.State{
-		Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: agent, Place: "place-" + agent, Job: "j", On: on},
+		Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: agent, Place: flowrun.NewPlace("place-"+agent, agent), Job: "j", On: on},
 	}}
 }
 
 func verdict(version int, agent string, on int, onType flowrun.StateType) flowrun.Row {
 	return flowrun.Row{Version: version, State: flowrun.State{
-		Type: flowrun.Failed, Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: agent, Place: "place-" + agent, On: on, OnType: onType},
+		Type: flowrun.Failed, Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: agent, Place: flowrun.NewPlace("place-"+agent, agent), On: on, OnType: onType},
 	}}
 }
 
 func putBack(version int, agent string, t flowrun.StateType) flowrun.Row {
 	return flowrun.Row{Version: version, State: flowrun.State{
-		Type: t, Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: agent, Place: "place-" + agent},
+		Type: t, Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: agent, Place: flowrun.NewPlace("place-"+agent, agent)},
 	}}
 }
 

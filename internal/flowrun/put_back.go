@@ -6,7 +6,7 @@ package flowrun
 // the other may have no process any more. The same is done by anybody where a foreign
 // state of the same version hides it: each reader would take another one for what
 // counts. ok is false if nothing is covered, or if that is another place's to do.
-func (s Snapshot) PutBack(agent, place string) (w Write, ok bool) {
+func (s Snapshot) PutBack(agent string, place Place) (w Write, ok bool) {
 	stand := s.Standing()
 	if len(s.History) == 0 || !stand.Covered(s.State.Type) || !s.coveredFor(place, stand) {
 		return Write{}, false
@@ -20,11 +20,11 @@ func (s Snapshot) PutBack(agent, place string) (w Write, ok bool) {
 }
 
 // coveredFor reports whether the row that is shown is one that the place puts back.
-func (s Snapshot) coveredFor(place string, stand Standing) bool {
-	holds := stand.Last() != nil && stand.Last().State.Mark.Place == place
+func (s Snapshot) coveredFor(place Place, stand Standing) bool {
+	holds := stand.Last() != nil && stand.Last().State.Mark.Place.Is(place)
 	for _, row := range s.History {
 		m := row.State.Mark
-		ours := m.Kind != Foreign && (m.Place == place || holds)
+		ours := m.Kind != Foreign && (m.Place.Is(place) || holds)
 		tie := m.Kind == Foreign && stand.Counting.Version == s.Version
 		if (ours || tie) && row.Version == s.Version && row.State.Type == s.State.Type {
 			return true

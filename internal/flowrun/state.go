@@ -115,8 +115,8 @@ type Mark struct {
 	Kind MarkKind
 	// Agent is unique per process.
 	Agent string
-	// Place is the namespace that gets the Job, by its UID.
-	Place string
+	// Place is the namespace that gets the Job.
+	Place Place
 	// Namespace and Job name the Job that a claim promises.
 	Namespace, Job string
 	// On and OnType name the state that the write rests on.

@@ -251,31 +251,59 @@ func TestPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	place := func(namespace string) string {
+	place := func(namespace string) (uid, digest string) {
 		t.Helper()
-		p, err := c.Place(t.Context(), namespace)
+		uid, digest, err := c.Place(t.Context(), namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p
+		return uid, digest
 	}
-	if got := place("flows"); got != "the-uid" {
-		t.Errorf("got %q, want the UID", got)
+	uid, digest := place("flows")
+	if uid != "the-uid" || digest == "" {
+		t.Errorf("got %q and %q, want the UID, and what stands for it where it may not be read", uid, digest)
 	}
 	closed = true // as an API server does for a moment after its start
-	if got, err := c.Place(t.Context(), "flows"); err == nil {
+	if got, _, err := c.Place(t.Context(), "flows"); err == nil {
 		t.Errorf("a namespace whose UID was known is now %q, want an error", got)
 	}
-	a, b := place("secret"), place("other")
-	if a == b || a != place("secret") || !strings.HasPrefix(a, "name-") {
-		t.Errorf("got %q and %q, want two stable hashes", a, b)
+	other, err := kube.NewClient(&kube.Config{REST: &rest.Config{Host: hs.URL}, Source: "test"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, same, err := other.Place(t.Context(), "flows"); got != "" || same != digest || err != nil {
+		t.Errorf("who may not read the namespace knows it as %q, %q, %v; want %q", got, same, err, digest)
+	}
+	_, a := place("secret")
+	_, b := place("other")
+	if _, again := place("secret"); a == b || a != again || a == digest {
+		t.Errorf("got %q and %q, want two stable digests", a, b)
 	}
 	if told := strings.Count(log.String(), "own namespace not readable"); told != 2 {
 		t.Errorf("told %d times that two namespaces cannot be read", told)
 	}
-	_, err = c.Place(t.Context(), "none")
+	_, _, err = c.Place(t.Context(), "none")
 	if e, ok := errors.AsType[*kube.NamespaceError](err); !ok || e.Namespace != "none" {
 		t.Errorf("got %v, want a NamespaceError", err)
+	}
+}
+
+// What is no namespace, or another one, is not taken for one whose UID is not known.
+func TestPlaceOfAnOddAnswer(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`null`, `{}`, `[]`, `"flows"`, `<html>`, ``, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"flows","uid":"u"}}`,
+		`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"flows"}}`, `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"other","uid":"u"}}`,
+		`{"kind":"NamespaceList","apiVersion":"v1","items":[]}`, `{"kind":"Status","apiVersion":"v1","status":"Success"}`,
+	} {
+		c, _ := connect(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, body)
+		})
+		uid, digest, err := c.Place(t.Context(), "flows")
+		if e, ok := errors.AsType[*kube.Error](err); !ok || !e.Temporary() || uid != "" || digest != "" {
+			t.Errorf("%s: got %q, %q, %v; want an error that may pass", body, uid, digest, err)
+		}
 	}
 }
 

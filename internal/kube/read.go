@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,30 +25,34 @@ const (
 	maxLog = 8 << 20
 )
 
-// Place is the identity of a namespace: its UID, which a namespaced Role can
-// let us read. Where that is forbidden it is a hash of the cluster's CA (its
-// address, if the CA is not pinned) and the namespace's name. A namespace that
-// does not exist is a *NamespaceError.
-func (c *Client) Place(ctx context.Context, namespace string) (string, error) {
+// Place is what a namespace is known by: its UID, which a namespaced Role can let us
+// read and which is empty where that is forbidden, and a digest of the cluster's CA
+// (its address, if the CA is not pinned) and the namespace's name. A namespace that
+// does not exist is a *NamespaceError. What is answered in its place is an error that
+// may pass.
+func (c *Client) Place(ctx context.Context, namespace string) (uid, digest string, err error) {
 	namespaces := gentype.NewClient("namespaces", c.core, c.codec, "", func() *corev1.Namespace { return &corev1.Namespace{} })
 	ns, err := namespaces.Get(ctx, namespace, metav1.GetOptions{})
 	switch {
-	case err == nil && ns.UID != "":
-		c.known.Store(namespace, true)
-		return string(ns.UID), nil
+	case err == nil && (ns.UID == "" || ns.Name != namespace):
+		err = errNoNamespace
 	case err == nil:
-		return c.placeByName(namespace), nil
+		c.known.Store(namespace, true)
+		return string(ns.UID), c.digest(namespace), nil
 	case apierrors.IsForbidden(err) && !c.knows(namespace):
 		if _, told := c.known.LoadOrStore(namespace, false); !told {
 			c.log.WarnContext(ctx, "own namespace not readable, so its place is known by cluster and name",
 				slog.Any("error", fail(err, "get", "namespaces", namespace, namespace)))
 		}
-		return c.placeByName(namespace), nil
+		return "", c.digest(namespace), nil
 	case apierrors.IsNotFound(err):
-		return "", &NamespaceError{Namespace: namespace}
+		return "", "", &NamespaceError{Namespace: namespace}
 	}
-	return "", fail(err, "get", "namespaces", namespace, namespace)
+	return "", "", fail(err, "get", "namespaces", namespace, namespace)
 }
+
+// errNoNamespace is an answer that cannot be the namespace that was asked for.
+var errNoNamespace = errors.New("the answer is not that namespace: it has another name or no UID")
 
 // knows reports whether the namespace's UID was read before. A refusal after that
 // is trouble, not another place: an API server that starts refuses for a moment.
@@ -56,14 +61,15 @@ func (c *Client) knows(namespace string) bool {
 	return read == true
 }
 
-func (c *Client) placeByName(namespace string) string {
+// digest stands for a namespace of this cluster where its UID is not known.
+func (c *Client) digest(namespace string) string {
 	cluster := c.ca
 	if len(cluster) == 0 {
 		cluster = []byte(c.host)
 	}
 	sum := sha256.New()
 	_, _ = fmt.Fprintf(sum, "%d\x00%s\x00%s", len(cluster), cluster, namespace)
-	return "name-" + hex.EncodeToString(sum.Sum(nil))[:32]
+	return hex.EncodeToString(sum.Sum(nil))[:32]
 }
 
 // Jobs lists the Jobs that a label selector names, as the cluster's quorum

@@ -138,7 +138,7 @@ func TestWritesAreNotRepeated(t *testing.T) {
 		"set_flow_run_states": {`{"errors":[{"message":"API_ERROR"}]}`, `{"data":{"set_flow_run_states":{"states":[]}}}`},
 	}}
 	client := connect(t, prefect1.Version1, s)
-	write := []flowrun.Write{{FlowRunID: "r", Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: "p", Job: "j"}}}
+	write := []flowrun.Write{{FlowRunID: "r", Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: flowrun.Place{UID: "p"}, Job: "j"}}}
 	if err := client.SetStates(t.Context(), write); err == nil {
 		t.Error("the second answer was got, want one request")
 	}

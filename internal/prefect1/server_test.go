@@ -171,7 +171,7 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 		t.Fatalf("flow runs are %+v, %v", runs, err)
 	}
 	offer := runs[0]
-	mark := flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: "p", Namespace: "n", Job: "j", On: flowrun.Fold(offer.History).Scheduled}
+	mark := flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: flowrun.Place{UID: "p"}, Namespace: "n", Job: "j", On: flowrun.Fold(offer.History).Scheduled}
 	claim := flowrun.Write{FlowRunID: id, Version: offer.Version, Type: flowrun.Submitted, Message: "m", Mark: mark, Inner: offer.State.Data}
 	if err := client.SetStates(ctx, []flowrun.Write{claim}); err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func live(t *testing.T, client *prefect1.Client, id flowrun.ID) {
 	}
 	checkClaims(t, client, prefect1.Claim{ID: id, Version: snapshot.Version})
 	verdict := flowrun.Write{FlowRunID: id, Version: snapshot.Version, Type: flowrun.Failed, Message: "why", Mark: flowrun.Mark{
-		Kind: flowrun.Verdict, Agent: "a", Place: "p", On: snapshot.Version, OnType: flowrun.Submitted,
+		Kind: flowrun.Verdict, Agent: "a", Place: flowrun.Place{UID: "p"}, On: snapshot.Version, OnType: flowrun.Submitted,
 	}}
 	if err := client.SetStates(ctx, []flowrun.Write{verdict}); err != nil {
 		t.Fatal(err)

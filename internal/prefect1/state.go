@@ -15,6 +15,7 @@ import (
 const (
 	keyAgent     = "agent"
 	keyPlace     = "place"
+	keyPlaceName = "place_name"
 	keyNamespace = "namespace"
 	keyJob       = "job"
 	keyOn        = "on"
@@ -72,6 +73,7 @@ func parseTime(text string) (time.Time, error) {
 type wireMark struct {
 	Agent     string `json:"agent"`
 	Place     string `json:"place"`
+	PlaceName string `json:"place_name"`
 	Namespace string `json:"namespace"`
 	Job       string `json:"job"`
 	On        int    `json:"on"`
@@ -87,7 +89,7 @@ func parseMark(t flowrun.StateType, context json.RawMessage) flowrun.Mark {
 		return flowrun.Mark{}
 	}
 	m := flowrun.Mark{
-		Agent: w.Agent, Place: w.Place, Namespace: w.Namespace, Job: w.Job,
+		Agent: w.Agent, Place: flowrun.ParsePlace(w.Place, w.PlaceName), Namespace: w.Namespace, Job: w.Job,
 		On: w.On, OnType: flowrun.StateType(w.OnType),
 	}
 	switch {
@@ -108,7 +110,10 @@ func markContext(m flowrun.Mark) map[string]any {
 	if m.Kind == flowrun.Foreign {
 		return context
 	}
-	context[keyAgent], context[keyPlace], context[keyOn] = m.Agent, m.Place, m.On
+	context[keyAgent], context[keyPlace], context[keyOn] = m.Agent, m.Place.String(), m.On
+	if m.Place.UID != "" && m.Place.Name != "" {
+		context[keyPlaceName] = m.Place.Name
+	}
 	if m.Kind == flowrun.Claim {
 		context[keyNamespace], context[keyJob] = m.Namespace, m.Job
 	}

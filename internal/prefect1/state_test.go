@@ -29,7 +29,19 @@ func TestParseState(t *testing.T) {
 		{
 			"a claim",
 			`{"type":"Submitted","context":{"agent":"a","place":"p","namespace":"n","job":"j","on":3}}`,
-			flowrun.State{Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: "p", Namespace: "n", Job: "j", On: 3}},
+			flowrun.State{Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: flowrun.Place{UID: "p"}, Namespace: "n", Job: "j", On: 3}},
+			"",
+		},
+		{
+			"a claim of who knows the namespace by UID and by name",
+			`{"type":"Submitted","context":{"agent":"a","place":"p","place_name":"name-d","namespace":"n","job":"j","on":3}}`,
+			flowrun.State{Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: flowrun.NewPlace("p", "d"), Namespace: "n", Job: "j", On: 3}},
+			"",
+		},
+		{
+			"a claim of who may not read the namespace",
+			`{"type":"Submitted","context":{"agent":"a","place":"name-d","namespace":"n","job":"j","on":3}}`,
+			flowrun.State{Type: flowrun.Submitted, Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: flowrun.NewPlace("", "d"), Namespace: "n", Job: "j", On: 3}},
 			"",
 		},
 		{"null", `null`, flowrun.State{}, "null instead of an object"},
@@ -55,9 +67,9 @@ func TestParseState(t *testing.T) {
 func TestMarksSurviveTheWire(t *testing.T) {
 	t.Parallel()
 	for _, w := range []flowrun.Write{
-		{Type: flowrun.Submitted, Inner: json.RawMessage(`{"type":"Scheduled"}`), Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: "p", Namespace: "n", Job: "j", On: 7}},
-		{Type: flowrun.Failed, Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: "a", Place: "p", On: 7, OnType: flowrun.Running}},
-		{Type: flowrun.Success, Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "a", Place: "p", On: 7}},
+		{Type: flowrun.Submitted, Inner: json.RawMessage(`{"type":"Scheduled"}`), Mark: flowrun.Mark{Kind: flowrun.Claim, Agent: "a", Place: flowrun.NewPlace("p", "d"), Namespace: "n", Job: "j", On: 7}},
+		{Type: flowrun.Failed, Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: "a", Place: flowrun.NewPlace("", "d"), On: 7, OnType: flowrun.Running}},
+		{Type: flowrun.Success, Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "a", Place: flowrun.Place{UID: "p"}, On: 7}},
 		{Type: flowrun.Failed},
 	} {
 		data, err := json.Marshal(encodeState(w, Version1))
@@ -78,7 +90,7 @@ func TestMarksSurviveTheWire(t *testing.T) {
 func TestPutBackKeepsTheData(t *testing.T) {
 	t.Parallel()
 	inner := `{"type":"Success","message":"done","context":{"tags":["a"]},"_result":{"type":"PrefectResult","location":"42"},"x":1}`
-	w := flowrun.Write{Type: flowrun.Success, Inner: json.RawMessage(inner), Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "a", Place: "p", On: 3}}
+	w := flowrun.Write{Type: flowrun.Success, Inner: json.RawMessage(inner), Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "a", Place: flowrun.Place{UID: "p"}, On: 3}}
 	got := encodeState(w, Version1)
 	want := map[string]any{
 		"type": "Success", "message": "done", "_result": map[string]any{"type": "PrefectResult", "location": "42"}, "x": 1.0,
@@ -110,7 +122,7 @@ func FuzzParseState(f *testing.F) {
 		if s.Type == "" {
 			t.Error("a state without type")
 		}
-		if s.Mark.Kind != flowrun.Foreign && (s.Mark.Agent == "" || s.Mark.Place == "") {
+		if s.Mark.Kind != flowrun.Foreign && (s.Mark.Agent == "" || s.Mark.Place.String() == "") {
 			t.Errorf("%v without agent or place", s.Mark.Kind)
 		}
 	})

@@ -14,8 +14,8 @@ import (
 type Policy struct {
 	// Agent is unique per process; it stands in every state we write.
 	Agent string
-	// Place is the namespace's identity, as claims name it.
-	Place string
+	// Place is the namespace, as claims name it.
+	Place flowrun.Place
 	// Namespace holds the Jobs.
 	Namespace string
 	// LogName is the logger's name in run logs: the agent's name.
@@ -309,7 +309,7 @@ func (f facts) speaks(p Policy) bool {
 	}
 	s := f.run.standing
 	last := s.Last()
-	if last != nil && last.State.Mark.Place != p.Place {
+	if last != nil && !last.State.Mark.Place.Is(p.Place) {
 		return false
 	}
 	if f.job.Attempt == flowrun.Attempt(s.Scheduled) {
@@ -379,5 +379,5 @@ func (f facts) lost(p Policy) bool {
 	if f.job.Python && f.run.standing.Holder == nil {
 		return f.pythonSpeaks(p)
 	}
-	return last != nil && last.State.Mark.Place == p.Place
+	return last != nil && last.State.Mark.Place.Is(p.Place)
 }

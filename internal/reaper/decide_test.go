@@ -19,7 +19,7 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func testPolicy() Policy {
 	return Policy{
-		Agent: "me", Place: "here", Namespace: "flows", LogName: "agent", Grace: 2 * time.Minute,
+		Agent: "me", Place: flowrun.NewPlace("here", "here"), Namespace: "flows", LogName: "agent", Grace: 2 * time.Minute,
 		DeleteFinished: true, SendLogs: true, Settle: time.Second,
 	}
 }
@@ -30,13 +30,13 @@ func foreign(version int, t flowrun.StateType) flowrun.Row {
 
 func claim(version int, agent, place, job string) flowrun.Row {
 	return flowrun.Row{Version: version, State: flowrun.State{Type: flowrun.Submitted, Mark: flowrun.Mark{
-		Kind: flowrun.Claim, Agent: agent, Place: place, Namespace: "flows", Job: job, On: version - 1, OnType: flowrun.Scheduled,
+		Kind: flowrun.Claim, Agent: agent, Place: flowrun.NewPlace(place, place), Namespace: "flows", Job: job, On: version - 1, OnType: flowrun.Scheduled,
 	}}}
 }
 
 func verdict(version, on int, onType flowrun.StateType) flowrun.Row {
 	return flowrun.Row{Version: version, State: flowrun.State{Type: flowrun.Failed, Mark: flowrun.Mark{
-		Kind: flowrun.Verdict, Agent: "me", Place: "here", On: on, OnType: onType,
+		Kind: flowrun.Verdict, Agent: "me", Place: flowrun.NewPlace("here", "here"), On: on, OnType: onType,
 	}}}
 }
 
@@ -71,6 +71,24 @@ func failedJob(r run, mods ...func(*facts)) facts {
 	return f
 }
 
+// acrossRights calls f for each combination of who may read the namespace: those that
+// wrote the history, and we.
+func acrossRights(of facts, f func(what string, of facts, p Policy)) {
+	f("both read the namespace", of, testPolicy())
+	p := testPolicy()
+	p.Place.UID = ""
+	f("they read the namespace, we do not", of, p)
+	if len(of.run.snapshot.History) > 0 {
+		rows := slices.Clone(of.run.snapshot.History)
+		for i := range rows {
+			rows[i].State.Mark.Place.UID = ""
+		}
+		of.run = history(rows...)
+	}
+	f("neither reads the namespace", of, p)
+	f("we read the namespace, they do not", of, testPolicy())
+}
+
 func kinds(actions []Action) []ActionKind {
 	var out []ActionKind
 	for _, a := range actions {
@@ -100,9 +118,9 @@ func TestDecide(t *testing.T) {
 	cancelled := foreign(6, flowrun.Cancelled)
 	elsewhere := history(foreign(3, flowrun.Scheduled), claim(4, "you", "there", "j"), running)
 	covered := verdict(7, 5, flowrun.Running)
-	covered.State.Mark.Place = "there"
+	covered.State.Mark.Place = flowrun.NewPlace("there", "there")
 	beyond := verdict(9, 5, flowrun.Running)
-	beyond.State.Mark.Place = "beyond"
+	beyond.State.Mark.Place = flowrun.NewPlace("beyond", "beyond")
 	ending := func(f *facts) { alive(f); f.job.Parallelism = 0 }
 	stopped := func(f *facts) {
 		ending(f)
@@ -228,9 +246,11 @@ func TestDecide(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, testPolicy()))); diff != "" {
-				t.Errorf("actions (-want +got):\n%s", diff)
-			}
+			acrossRights(tt.facts, func(what string, f facts, p Policy) {
+				if diff := cmp.Diff(tt.want, kinds(decide(f, p))); diff != "" {
+					t.Errorf("%s: actions (-want +got):\n%s", what, diff)
+				}
+			})
 		})
 	}
 }
@@ -240,7 +260,7 @@ func TestDecideNamesWhatTheVerdictRestsOn(t *testing.T) {
 	actions := decide(failedJob(claimed(foreign(5, flowrun.Running))), testPolicy())
 	want := flowrun.Write{
 		FlowRunID: someRun, Version: 5, Type: flowrun.Failed, Message: "Kubernetes Error: out of memory",
-		Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: "me", Place: "here", Namespace: "flows", Job: "j", On: 5, OnType: flowrun.Running},
+		Mark: flowrun.Mark{Kind: flowrun.Verdict, Agent: "me", Place: flowrun.NewPlace("here", "here"), Namespace: "flows", Job: "j", On: 5, OnType: flowrun.Running},
 	}
 	if diff := cmp.Diff(want, actions[1].Write); diff != "" {
 		t.Errorf("write (-want +got):\n%s", diff)
@@ -253,7 +273,7 @@ func TestPutBackWritesTheCountingStateAgain(t *testing.T) {
 	actions := decide(failedJob(claimed(foreign(5, flowrun.Running), success, verdict(7, 5, flowrun.Running))), testPolicy())
 	want := flowrun.Write{
 		FlowRunID: someRun, Version: 7, Type: flowrun.Success, Message: "well", Inner: success.State.Data,
-		Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "me", Place: "here", On: 6, OnType: flowrun.Success},
+		Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "me", Place: flowrun.NewPlace("here", "here"), On: 6, OnType: flowrun.Success},
 	}
 	if diff := cmp.Diff(want, actions[0].Write); diff != "" {
 		t.Errorf("write (-want +got):\n%s", diff)
@@ -317,9 +337,11 @@ func TestGone(t *testing.T) {
 			if tt.mod != nil {
 				tt.mod(&f)
 			}
-			if diff := cmp.Diff(tt.want, kinds(gone(f, testPolicy()))); diff != "" {
-				t.Errorf("actions (-want +got):\n%s", diff)
-			}
+			acrossRights(f, func(what string, f facts, p Policy) {
+				if diff := cmp.Diff(tt.want, kinds(gone(f, p))); diff != "" {
+					t.Errorf("%s: actions (-want +got):\n%s", what, diff)
+				}
+			})
 		})
 	}
 }
@@ -334,7 +356,7 @@ func anyRun(t *rapid.T) run {
 		row := foreign(s.Version+rapid.IntRange(0, 1).Draw(t, "step"), rapid.SampledFrom(types).Draw(t, "type"))
 		row.State.Mark = flowrun.Mark{
 			Kind:  flowrun.MarkKind(rapid.IntRange(0, 3).Draw(t, "kind")),
-			Agent: rapid.SampledFrom([]string{"me", "you"}).Draw(t, "agent"), Place: rapid.SampledFrom([]string{"here", "there"}).Draw(t, "place"),
+			Agent: rapid.SampledFrom([]string{"me", "you"}).Draw(t, "agent"), Place: flowrun.Place{UID: rapid.SampledFrom([]string{"here", "there"}).Draw(t, "place")},
 			Job: "j", On: rapid.IntRange(0, 7).Draw(t, "on"), OnType: rapid.SampledFrom(types).Draw(t, "onType"),
 		}
 		s.Version, s.State = row.Version, row.State
@@ -402,7 +424,7 @@ func TestDecideIsSafe(t *testing.T) {
 func checkStop(t *rapid.T, f facts) {
 	_, state := f.run.counting()
 	holder := f.run.standing.Holder
-	elsewhere := holder != nil && holder.State.Mark.Place != testPolicy().Place
+	elsewhere := holder != nil && !holder.State.Mark.Place.Is(testPolicy().Place)
 	older := f.job.Managed && f.run.folded && f.job.Attempt != flowrun.Attempt(f.run.standing.Scheduled) &&
 		(state == flowrun.Scheduled || state == flowrun.Submitted || elsewhere && f.job.Attempt[0] == 'v') && (!f.newest || f.same >= testPolicy().Settle)
 	stuck := f.verdict.Kind == diagnose.Stuck && !f.started && state.IsFinished()
@@ -529,9 +551,11 @@ func TestDecideOnJobsOfPythonAgents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, kinds(decide(tt.facts, testPolicy()))); diff != "" {
-				t.Errorf("actions (-want +got):\n%s", diff)
-			}
+			acrossRights(tt.facts, func(what string, f facts, p Policy) {
+				if diff := cmp.Diff(tt.want, kinds(decide(f, p))); diff != "" {
+					t.Errorf("%s: actions (-want +got):\n%s", what, diff)
+				}
+			})
 		})
 	}
 }

@@ -55,7 +55,7 @@ func (f facts) uncertain() time.Duration {
 // in this one; and no claim gave the run to us, nor to another place.
 func (f facts) pythonSpeaks(p Policy) bool {
 	s := f.run.standing
-	if last := s.Last(); s.Holder != nil || last != nil && last.State.Mark.Place != p.Place {
+	if last := s.Last(); s.Holder != nil || last != nil && !last.State.Mark.Place.Is(p.Place) {
 		return false
 	}
 	return f.run.once() || f.witnessed != 0 && f.witnessed == f.run.attempt()

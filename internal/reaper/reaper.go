@@ -93,7 +93,7 @@ func New(o Options) (*Reaper, error) {
 	if o.Watch == nil || o.Cluster == nil || o.Witness == nil || o.Reporter == nil || o.Log == nil {
 		return nil, errors.New("reaper: a watch, a cluster, a witness, a reporter and a logger are required")
 	}
-	if o.Policy.Agent == "" || o.Policy.Place == "" || o.Policy.Namespace == "" {
+	if o.Policy.Agent == "" || o.Policy.Place.String() == "" || o.Policy.Namespace == "" {
 		return nil, errors.New("reaper: the policy names no agent, no place or no namespace")
 	}
 	if o.Policy.Grace <= 0 {

@@ -465,7 +465,7 @@ func TestNewWantsItsParts(t *testing.T) {
 		"reporter": func(o *Options) { o.Reporter = nil },
 		"log":      func(o *Options) { o.Log = nil },
 		"agent":    func(o *Options) { o.Policy.Agent = "" },
-		"place":    func(o *Options) { o.Policy.Place = "" },
+		"place":    func(o *Options) { o.Policy.Place = flowrun.Place{} },
 		"grace":    func(o *Options) { o.Policy.Grace = 0 },
 	} {
 		o := whole

@@ -88,7 +88,7 @@ func (f facts) deleteLive(p Policy) []Action {
 func (f facts) superseded(p Policy) bool {
 	s, state := f.run.standing, f.run.standing.Counting.State.Type
 	waits := state == flowrun.Scheduled || state == flowrun.Submitted
-	elsewhere := s.Holder != nil && s.Holder.State.Mark.Place != p.Place
+	elsewhere := s.Holder != nil && !s.Holder.State.Mark.Place.Is(p.Place)
 	switch {
 	case !f.job.Managed, f.run.knowledge != known, !f.run.folded, s.Covered(f.run.snapshot.State.Type):
 		return false
