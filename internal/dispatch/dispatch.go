@@ -47,8 +47,9 @@ type Outcome[T any] struct {
 
 // Launcher knows one generation of Prefect.
 type Launcher[T any] interface {
-	// Build makes the Job under its final name. Its error is the run's fault or
-	// the configuration's, never the moment's.
+	// Build makes the Job under its final name, until ctx ends. What it may wait for
+	// is foreign, so it runs beside everything else. An error is the run's fault, which
+	// fails it, unless it is a *NotNowError.
 	Build(ctx context.Context, o Offer[T]) (*batchv1.Job, error)
 	// Refresh reads offers again and returns those that still stand.
 	Refresh(ctx context.Context, offers []Offer[T]) ([]Offer[T], error)
@@ -103,6 +104,7 @@ type Dispatcher[T any] struct {
 	c        Config
 	launcher Launcher[T]
 	cluster  Submitter
+	builds   chan struct{}
 	slots    chan struct{}
 	permits  chan struct{}
 	group    errgroup.Group
@@ -121,7 +123,7 @@ func New[T any](c Config, launcher Launcher[T], cluster Submitter) (*Dispatcher[
 	}
 	return &Dispatcher[T]{
 		c: c, launcher: launcher, cluster: cluster,
-		slots: make(chan struct{}, c.Slots), permits: make(chan struct{}, evenly), inFlight: map[flowrun.ID]struct{}{},
+		builds: make(chan struct{}, building), slots: make(chan struct{}, c.Slots), permits: make(chan struct{}, evenly), inFlight: map[flowrun.ID]struct{}{},
 	}, nil
 }
 
@@ -140,6 +142,8 @@ func (d *Dispatcher[T]) Wait() error { return d.group.Wait() }
 type start[T any] struct {
 	offer Offer[T]
 	phase Phase
+	// order is its place among those that were given at once.
+	order int
 	job   *batchv1.Job
 	err   error
 }
@@ -153,7 +157,7 @@ func (s *start[T]) name() string {
 
 // Start takes offers on. It returns once the claims of those that are due are
 // written, so that the next poll does not see them again; the rest happens in the
-// background. Offers of runs already under way are ignored. When ctx ends, what is
+// background, the claims of those whose Jobs are slow to build too. Offers of runs already under way are ignored. When ctx ends, what is
 // not claimed yet is dropped and what is claimed is finished within Config.Drain.
 // It returns how many it took on; the others must be offered again.
 func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) (taken int) {
@@ -162,13 +166,10 @@ func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) (taken int
 		taken += len(batch)
 		d.group.Go(func() error { d.wait(ctx, batch); return nil })
 	}
-	due = d.occupy(ctx, due)
 	if len(due) == 0 {
 		return taken
 	}
-	claimed := d.claim(ctx, due)
-	d.group.Go(func() error { d.finish(ctx, due, claimed); return nil })
-	return taken + len(due)
+	return taken + d.launch(ctx, due)
 }
 
 // admit marks offers as under way before anything else happens to them (D-23).
@@ -205,6 +206,7 @@ func (d *Dispatcher[T]) occupy(ctx context.Context, starts []*start[T]) []*start
 		}
 		select {
 		case d.slots <- struct{}{}:
+			d.enter(ctx, s, Built)
 			kept = append(kept, s)
 		default:
 			full = append(full, s)
@@ -256,9 +258,8 @@ func (d *Dispatcher[T]) wait(ctx context.Context, batch []*start[T]) {
 		d.drop(ctx, batch, "not readable")
 		return
 	}
-	batch = d.occupy(ctx, d.still(ctx, batch, fresh))
-	if len(batch) > 0 {
-		d.finish(ctx, batch, d.claim(ctx, batch))
+	if batch = d.still(ctx, batch, fresh); len(batch) > 0 {
+		d.launch(ctx, batch)
 	}
 }
 

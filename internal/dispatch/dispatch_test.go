@@ -38,6 +38,7 @@ type world struct {
 	log   []string
 
 	buildErr  error
+	builds    map[flowrun.ID]time.Duration // how long each takes
 	claimErr  error
 	lost      map[flowrun.ID]bool // the claim does not hold
 	cancelled map[flowrun.ID]bool // no longer offered when read again
@@ -54,7 +55,14 @@ func (w *world) note(format string, args ...any) {
 	w.log = append(w.log, fmt.Sprintf("%gs ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
-func (w *world) Build(_ context.Context, o offer) (*batchv1.Job, error) {
+func (w *world) Build(ctx context.Context, o offer) (*batchv1.Job, error) {
+	if takes := w.builds[o.ID]; takes > 0 {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(takes):
+		}
+	}
 	if w.buildErr != nil {
 		return nil, w.buildErr
 	}

@@ -13,18 +13,16 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
 
-// claim builds the Jobs of due starts and writes their claims in one call. It
-// returns when the write was answered; zero if nothing needed a claim.
-func (d *Dispatcher[T]) claim(ctx context.Context, due []*start[T]) (answered time.Time) {
+// claim writes the claims of starts in one call. It returns when the write was
+// answered; zero if nothing needed a claim.
+func (d *Dispatcher[T]) claim(ctx context.Context, ready []*start[T]) (answered time.Time) {
 	var offers []Offer[T]
 	var jobs []string
-	for _, s := range due {
+	for _, s := range ready {
 		if ctx.Err() != nil {
 			d.enter(ctx, s, Dropped)
 			continue
 		}
-		s.job, s.err = d.launcher.Build(ctx, s.offer)
-		d.enter(ctx, s, Built)
 		if s.offer.NeedsClaim {
 			offers, jobs = append(offers, s.offer), append(jobs, s.name())
 		}
@@ -38,7 +36,7 @@ func (d *Dispatcher[T]) claim(ctx context.Context, due []*start[T]) (answered ti
 	if err := d.launcher.Claim(ctx, offers, jobs); err != nil {
 		d.c.Logger.WarnContext(ctx, "claim not confirmed, reading what counts", slog.Any("error", err))
 	}
-	for _, s := range due {
+	for _, s := range ready {
 		if s.phase == Built && s.offer.NeedsClaim {
 			d.enter(ctx, s, Claimed)
 		}
