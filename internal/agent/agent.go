@@ -162,7 +162,7 @@ func (a *Agent) connect(ctx context.Context) bool {
 			a.c.Logger.WarnContext(ctx, "not connected to the prefect api, trying again", slog.Any("error", err))
 			last = text
 		}
-		if !a.pause(ctx, pause, asked(err)) {
+		if !a.pause(ctx, max(pause, flowrun.Asked(err, pollsWait))) {
 			return false
 		}
 	}
@@ -197,7 +197,7 @@ func (a *Agent) poll(ctx context.Context) error {
 			a.health.Fail(err.Error())
 			if ctx.Err() == nil && err.Error() != last {
 				last = err.Error()
-				a.c.Logger.WarnContext(ctx, "poll did not work, trying again", slog.Duration("after", max(errorPause, asked(err))), slog.Any("error", err))
+				a.c.Logger.WarnContext(ctx, "poll did not work, trying again", slog.Duration("after", max(errorPause, flowrun.Asked(err, pollsWait))), slog.Any("error", err))
 			}
 			wait = errorPause
 		case found > 0:
@@ -208,7 +208,7 @@ func (a *Agent) poll(ctx context.Context) error {
 			idle++
 			a.health.Progress()
 		}
-		if polls+1 == a.c.MaxPolls || !a.pause(ctx, jitter(wait), asked(err)) {
+		if polls+1 == a.c.MaxPolls || !a.pause(ctx, max(jitter(wait), flowrun.Asked(err, pollsWait))) {
 			return nil
 		}
 	}
@@ -367,18 +367,13 @@ func (a *Agent) note(views []view) {
 
 const (
 	errorPause = 10 * time.Second
-	// longestPause bounds what a server may ask for.
-	longestPause = 10 * time.Minute
+	// pollsWait and sweepsWait bound what a server may ask for. Nobody waits for a
+	// single poll; for a sweep wait the runs that have a claim and no Job.
+	pollsWait  = time.Minute
+	sweepsWait = 30 * time.Second
+	// restless is the pause that no poke shortens.
+	restless = 250 * time.Millisecond
 )
-
-// asked is the pause that the server wants before the next request, within reason.
-func asked(err error) time.Duration {
-	var a interface{ After() time.Duration }
-	if !errors.As(err, &a) {
-		return 0
-	}
-	return min(a.After(), longestPause)
-}
 
 // pollPause is 0.25, 0.5, then 1 s and up to the configured bound while nothing
 // is found, and nothing at all while the queue may hold more.
@@ -395,11 +390,11 @@ func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Float64()*0.1*float64(d)) //nolint:gosec // spreading load needs no secrecy
 }
 
-// pause waits; it is false if ctx ended first. A poke ends it early, but not before
-// the time that the server asked for.
-func (a *Agent) pause(ctx context.Context, d, asked time.Duration) bool {
-	a.health.Wait(max(d, asked))
-	return wait(ctx, asked, nil) && wait(ctx, d-asked, a.c.Poke)
+// pause waits; it is false if ctx ended first. A poke ends it early, also where the
+// server asked for the pause: a person may know that it is well again.
+func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
+	a.health.Wait(d)
+	return wait(ctx, min(d, restless), nil) && wait(ctx, d-restless, a.c.Poke)
 }
 
 func wait(ctx context.Context, d time.Duration, poke <-chan struct{}) bool {

@@ -35,7 +35,7 @@ type throttled struct {
 
 func (s *throttled) Connect(context.Context, prefect1.Registration) error {
 	s.connects = append(s.connects, time.Now())
-	if s.after > 0 && len(s.connects) < 3 {
+	if s.after != 0 && len(s.connects) < 3 {
 		return s.after
 	}
 	return nil
@@ -45,7 +45,7 @@ func (s *throttled) Settings() prefect1.Settings { return s.settings }
 
 func (s *throttled) RunsInQueue(_ context.Context, _ time.Time, labels []string) ([]flowrun.ID, error) {
 	s.polls, s.labels = append(s.polls, time.Now()), labels
-	if s.after > 0 {
+	if s.after != 0 {
 		return nil, s.after
 	}
 	return nil, nil
@@ -53,7 +53,7 @@ func (s *throttled) RunsInQueue(_ context.Context, _ time.Time, labels []string)
 
 func (s *throttled) Claims(context.Context, flowrun.ID) ([]prefect1.Claim, error) {
 	s.sweeps = append(s.sweeps, time.Now())
-	if s.after > 0 {
+	if s.after != 0 {
 		return nil, s.after
 	}
 	return nil, nil
@@ -84,8 +84,8 @@ func (s *throttled) run(t *testing.T, labels []string, job jobspec.Settings) *Ag
 	return a
 }
 
-// A server that names the time of the next request gets none before it, and cannot
-// stop the agent for good.
+// A server that names the time of the next request gets none before it, unless a person
+// pokes, and cannot stop the agent for good.
 func TestRetryAfterIsObeyed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -93,10 +93,11 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		poke               bool
 	}{
 		{time.Second, time.Second, 10 * time.Second, false},
-		{2 * time.Minute, 2 * time.Minute, 2 * time.Minute, false},
-		{24 * time.Hour, 10 * time.Minute, 10 * time.Minute, false},
-		{time.Second, time.Second, time.Second, true},
-		{2 * time.Minute, 2 * time.Minute, 2 * time.Minute, true},
+		{30 * time.Second, 30 * time.Second, 30 * time.Second, false},
+		{24 * time.Hour, time.Minute, time.Minute, false},
+		{-time.Hour, 0, 10 * time.Second, false},
+		{time.Second, restless, restless, true},
+		{time.Minute, restless, restless, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &throttled{after: later(c.asked)}
@@ -111,7 +112,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				}
 				checkPauses(t, times, c.least, c.most)
 			}
-			checkPauses(t, s.sweeps, min(c.asked, longestPause), max(sweepPause, c.most))
+			checkPauses(t, s.sweeps, min(c.asked, sweepsWait), max(sweepPause, min(c.most, sweepsWait)))
 		})
 	}
 }

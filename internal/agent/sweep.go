@@ -50,7 +50,7 @@ func (s *sweeper) run(ctx context.Context) {
 		if text != "" && text != last && ctx.Err() == nil {
 			s.a.c.Logger.WarnContext(ctx, "looking for forgotten flow runs did not work, trying again", slog.String("error", text))
 		}
-		if last = text; !wait(ctx, max(jitter(sweepPause), asked(err)), nil) {
+		if last = text; !wait(ctx, max(jitter(sweepPause), flowrun.Asked(err, sweepsWait)), nil) {
 			return
 		}
 	}

@@ -40,6 +40,9 @@ const (
 	silence = 5 * time.Minute
 	// lastPause bounds the pauses between tries to reach the cluster.
 	lastPause = 10 * time.Second
+	// longestWait bounds the pauses inside a request to the Prefect API. Where a server
+	// asks for more, the loops wait: a poke ends that, and health knows of it.
+	longestWait = 5 * time.Second
 )
 
 // StartAgent runs the agent of Prefect 0.x and 1.x until ctx ends or the last
@@ -229,11 +232,11 @@ func connectPrefect(cfg config.Agent, base http.RoundTripper, log *slog.Logger) 
 			return nil, err
 		}
 	}
-	transport := retryhttp.New(retryhttp.Options{Base: base, Timeout: cfg.RequestTimeout, Logger: log})
+	transport := retryhttp.New(retryhttp.Options{Base: base, Timeout: cfg.RequestTimeout, MaxWait: longestWait, Logger: log})
 	client, err := prefect1.New(prefect1.Options{
 		API: cfg.API, Endpoint: cfg.GraphQL, CoreVersion: cfg.CoreVersion, Cloud: cfg.Backend == config.Cloud,
 		Credential: cfg.Credential.Reveal, TenantID: cfg.TenantID,
-		HTTP: &http.Client{Transport: transport}, Logger: log,
+		HTTP: &http.Client{Transport: retryhttp.NoRedirects(transport)}, Logger: log,
 	})
 	if err != nil {
 		return nil, &config.Error{Place: "--api, PREFECT__CLOUD__API", Problem: err.Error()}

@@ -95,6 +95,7 @@ func (d *Dispatcher[T]) verified(ctx context.Context, offers []Offer[T]) (map[fl
 		if err == nil {
 			return holds, nil
 		}
+		pause = max(pause, flowrun.Asked(err, flowrun.Fence))
 		if time.Now().Add(pause).After(end) || !sleep(ctx, pause) {
 			return nil, err
 		}

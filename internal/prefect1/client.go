@@ -102,10 +102,13 @@ func Endpoint(api, coreVersion string) (string, error) {
 	}
 	endpoint := strings.TrimRight(api, "/")
 	if coreVersion == Version0 {
-		endpoint += "/graphql/alpha"
+		endpoint += path0
 	}
 	return endpoint, nil
 }
+
+// path0 is behind the address for 0.11.0.
+const path0 = "/graphql/alpha"
 
 // TenantID is the tenant in use, empty where the server knows none.
 func (c *Client) TenantID() string { return c.session.Load().tenantID }
@@ -170,12 +173,15 @@ func (c *Client) post(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, err
 	}
 	resp, err := c.o.HTTP.Do(req) //nolint:bodyclose // ReadAll closes it
+	if redirect, ok := errors.AsType[*retryhttp.RedirectError](err); ok {
+		return nil, c.moved(redirect)
+	}
 	if err != nil {
 		return nil, err
 	}
 	data, err := retryhttp.ReadAll(resp, maxAnswer)
 	if err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", c.endpoint, err)
+		return nil, fmt.Errorf("answer of %s: %w", c.shown(), err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
 		return nil, statusError(resp, data)

@@ -87,6 +87,20 @@ func statusError(resp *http.Response, data []byte) error {
 	return fmt.Errorf("prefect api: %w", err)
 }
 
+// moved names the setting that a redirect is a reason to change.
+func (c *Client) moved(err *retryhttp.RedirectError) error {
+	to := err.To
+	switch {
+	case to == "":
+		return fmt.Errorf("prefect api: %w; check --api or PREFECT__CLOUD__API", err)
+	case c.o.Endpoint != "":
+		return fmt.Errorf("prefect api: %w; if that is your server, set PREFECT__CLOUD__GRAPHQL to %s", err, to)
+	case c.o.CoreVersion == Version0:
+		to = strings.TrimSuffix(to, path0)
+	}
+	return fmt.Errorf("prefect api: %w; if that is your server, set --api or PREFECT__CLOUD__API to %s", err, to)
+}
+
 // MalformedError is an answer that is not what the protocol promises.
 type MalformedError struct {
 	// Excerpt is its beginning, empty where it may hold secrets.

@@ -79,6 +79,8 @@ func temporary(err error) bool {
 const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// longestWait bounds what a server may ask for.
+	longestWait = 30 * time.Second
 )
 
 // backOff is the pause after so many failures in a row.
@@ -89,7 +91,7 @@ func backOff(tries int) time.Duration {
 
 // retry looks at a run again later because of a failure.
 func (r *Reaper) retry(ctx context.Context, c *runCase, err error) {
-	after := backOff(c.memory.misses)
+	after := max(backOff(c.memory.misses), flowrun.Asked(err, longestWait))
 	c.memory.misses++
 	r.log.WarnContext(ctx, "flow run not handled, trying again", slog.String("flow_run_id", string(c.id)),
 		slog.Int("attempt", c.memory.misses), slog.Duration("after", after), slog.Any("error", err))

@@ -11,8 +11,8 @@ import (
 	"unicode"
 )
 
-// DefaultLimit bounds what ReadAll takes, in bytes after decompression.
-const DefaultLimit = 32 << 20
+// DefaultSize bounds what ReadAll takes, in bytes after decompression.
+const DefaultSize = 32 << 20
 
 // excerptLimit bounds what is read of the body of a failure, in bytes;
 // excerptRunes what is shown of it.
@@ -53,6 +53,30 @@ func (b *body) Close() error {
 	return err
 }
 
+// bounded ends the request it belongs to when it is closed, and says so when the
+// request took too long.
+type bounded struct {
+	io.ReadCloser
+	ctx    context.Context //nolint:containedctx // the body outlives the call that made it
+	cancel context.CancelFunc
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if ended, ok := errors.AsType[*TimeoutError](context.Cause(b.ctx)); ok {
+		err = ended
+	}
+	return n, err
+}
+
+func (b *bounded) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
 // TooLargeError says that an answer was longer than allowed.
 type TooLargeError struct {
 	// Limit is what was allowed, in bytes.
@@ -64,11 +88,11 @@ func (e *TooLargeError) Error() string {
 }
 
 // ReadAll reads the body of an answer and closes it. A limit of zero or less is
-// DefaultLimit; a longer body is a *TooLargeError.
+// DefaultSize; a longer body is a *TooLargeError.
 func ReadAll(resp *http.Response, limit int64) ([]byte, error) {
 	defer resp.Body.Close() //nolint:errcheck // nothing is left to be lost
 	if limit <= 0 {
-		limit = DefaultLimit
+		limit = DefaultSize
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {

@@ -1,6 +1,7 @@
 package retryhttp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,14 +15,20 @@ import (
 // its connection can be used again.
 const drainLimit = 64 << 10
 
-// longestRetryAfter bounds what is believed of a Retry-After.
-const longestRetryAfter = 24 * time.Hour
+// drainTime bounds the time that this may take.
+const drainTime = time.Second
+
+// longestRetryAfter bounds what is believed of a Retry-After. A server that needs more
+// time asks again.
+const longestRetryAfter = time.Minute
 
 // outcome is what became of one try: an answer or an error.
 type outcome struct {
 	resp      *http.Response
 	err       error
 	connected bool
+	// cancel ends the try.
+	cancel context.CancelCauseFunc
 }
 
 // promising reports whether the same request may fare better. An error before
@@ -67,6 +74,8 @@ func (o outcome) discard() {
 	if o.resp == nil {
 		return
 	}
+	timer := time.AfterFunc(drainTime, func() { o.cancel(nil) })
+	defer timer.Stop()
 	_, _ = io.CopyN(io.Discard, o.resp.Body, drainLimit)
 	_ = o.resp.Body.Close()
 }
@@ -78,8 +87,9 @@ func retryAfter(resp *http.Response) time.Duration {
 		return 0
 	}
 	value := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, longestRetryAfter)
+	seconds, err := strconv.ParseUint(value, 10, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(longestRetryAfter/time.Second))) * time.Second //nolint:gosec // at most a minute
 	}
 	date, err := http.ParseTime(value)
 	if err != nil {
@@ -118,13 +128,20 @@ func (e *Error) Timeout() bool {
 	return ok && t.Timeout()
 }
 
-// TimeoutError says that the server was silent.
+// TimeoutError says that the server was silent, or took too long altogether.
 type TimeoutError struct {
-	// After is the silence that was allowed.
+	// After is the silence, or the time, that was allowed.
 	After time.Duration
+
+	whole bool
 }
 
-func (e *TimeoutError) Error() string { return "no answer within " + e.After.String() }
+func (e *TimeoutError) Error() string {
+	if e.whole {
+		return "no whole answer within " + e.After.String()
+	}
+	return "no answer within " + e.After.String()
+}
 
 // Timeout is true.
 func (e *TimeoutError) Timeout() bool { return true }

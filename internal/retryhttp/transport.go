@@ -24,6 +24,7 @@ import (
 const (
 	DefaultTries   = 4
 	DefaultTimeout = 15 * time.Second
+	DefaultLimit   = time.Minute
 	DefaultWait    = 500 * time.Millisecond
 	DefaultMaxWait = 30 * time.Second
 )
@@ -38,6 +39,10 @@ type Options struct {
 	// Timeout bounds one try: the time until the header of the answer is there,
 	// and after that each pause while the body is read.
 	Timeout time.Duration
+	// Limit bounds a request as a whole, however steadily something comes: all tries,
+	// the pauses between them and the body of the answer. It is at least Timeout. For a
+	// request that is marked by Once it is Timeout.
+	Limit time.Duration
 	// Wait is the pause before the second try. Later ones double; each is varied by half.
 	Wait time.Duration
 	// MaxWait is the longest pause. An answer that asks for a longer one with
@@ -68,6 +73,7 @@ func New(o Options) *Transport {
 	}
 	o.Tries = positive(o.Tries, DefaultTries)
 	o.Timeout = positive(o.Timeout, DefaultTimeout)
+	o.Limit = max(positive(o.Limit, DefaultLimit), o.Timeout)
 	o.Wait = positive(o.Wait, DefaultWait)
 	o.MaxWait = positive(o.MaxWait, DefaultMaxWait)
 	return &Transport{o: o}
@@ -108,6 +114,22 @@ func (t *Transport) CloseIdleConnections() {
 // RoundTrip sends the request until there is an answer that a repetition would
 // not better. An error is an *Error, unless the request's own context ended.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	limit := &TimeoutError{After: t.o.Limit, whole: true}
+	if once(req.Context()) {
+		limit = &TimeoutError{After: t.o.Timeout}
+	}
+	ctx, cancel := context.WithTimeoutCause(req.Context(), limit.After, limit)
+	resp, err := t.repeat(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Request = req
+	resp.Body = &bounded{ReadCloser: resp.Body, ctx: ctx, cancel: cancel}
+	return resp, nil
+}
+
+func (t *Transport) repeat(req *http.Request) (*http.Response, error) {
 	pauses := t.pauses()
 	for try := 1; ; try++ {
 		o := t.send(req, try)
@@ -170,15 +192,14 @@ func (t *Transport) send(req *http.Request, try int) outcome {
 	}
 	if err != nil {
 		timer.Stop()
-		if errors.Is(context.Cause(ctx), silence) {
-			err = silence
+		if ended, ok := errors.AsType[*TimeoutError](context.Cause(ctx)); ok {
+			err = ended
 		}
 		cancel(nil)
 		return outcome{err: err, connected: connected.Load()}
 	}
-	resp.Request = req
 	resp.Body = &body{ReadCloser: resp.Body, silence: silence, timer: timer, ended: func() error { return context.Cause(ctx) }, cancel: cancel}
-	return outcome{resp: resp, connected: connected.Load()}
+	return outcome{resp: resp, connected: connected.Load(), cancel: cancel}
 }
 
 func copyRequest(ctx context.Context, req *http.Request, try int) (*http.Request, error) {

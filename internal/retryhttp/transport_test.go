@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/prefect-kube/prefect-kube/internal/badserver"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 )
 
@@ -244,6 +245,76 @@ func TestSilenceInTheBody(t *testing.T) {
 			data, err := retryhttp.ReadAll(resp, 0)
 			if _, silent := errors.AsType[*retryhttp.TimeoutError](err); string(data) != c.want || silent != c.err {
 				t.Errorf("%s: got %q, %v", name, data, err)
+			}
+		})
+	}
+}
+
+// However steadily something comes, a request ends in time, its answer included.
+func TestARequestEndsInTime(t *testing.T) {
+	t.Parallel()
+	const s = time.Second
+	drip := badserver.Drip("{")
+	busy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		drip(w, r)
+	})
+	for name, c := range map[string]struct {
+		handler   http.Handler
+		timeout   time.Duration
+		once      bool
+		wantTries int
+		want      string
+		after     time.Duration // 0: as soon as may be
+	}{
+		"drip":               {handler: drip, wantTries: 1, want: "no whole answer within 1m0s", after: 60 * s},
+		"drip, once":         {handler: drip, once: true, wantTries: 1, want: "no answer within 15s", after: 15 * s},
+		"drip, a long time":  {handler: drip, timeout: 90 * s, wantTries: 1, want: "no whole answer within 1m30s", after: 90 * s},
+		"stall":              {handler: badserver.Stall("{"), wantTries: 1, want: "no answer within 15s", after: 15 * s},
+		"hang":               {handler: http.HandlerFunc(badserver.Hang), wantTries: 4, want: "no whole answer within 1m0s (tried 4 times)", after: 60 * s},
+		"busy, then good":    {handler: badserver.Sequence(busy, badserver.Answer("{}")), wantTries: 2},
+		"asks for an hour":   {handler: badserver.RetryAfter(503, "3600"), wantTries: 1, want: "status 503 Service Unavailable"},
+		"asks for each 29 s": {handler: badserver.RetryAfter(503, "29"), wantTries: 3, want: "status 503 Service Unavailable", after: 58 * s},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := badserver.New(t, c.handler)
+				ctx, start := t.Context(), time.Now()
+				if c.once {
+					ctx = retryhttp.Once(ctx)
+				}
+				resp, err := retryhttp.New(retryhttp.Options{Base: server.Transport(t), Timeout: c.timeout}).RoundTrip(post(ctx, t))
+				if err == nil {
+					if err = retryhttp.Check(resp); err == nil {
+						_, err = retryhttp.ReadAll(resp, 0)
+					}
+				}
+				if (err == nil) != (c.want == "") || err != nil && !strings.HasSuffix(err.Error(), c.want) {
+					t.Errorf("got %v, want %q", err, c.want)
+				}
+				if took := time.Since(start); c.after > 0 && took != c.after || took > time.Minute+c.timeout {
+					t.Errorf("it took %v, want %v", took, c.after)
+				}
+				if len(server.Requests()) != c.wantTries {
+					t.Errorf("got %d tries, want %d", len(server.Requests()), c.wantTries)
+				}
+			})
+		})
+	}
+}
+
+// What a server asks for is bounded, and never less than nothing.
+func TestRetryAfterIsBounded(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]time.Duration{
+		"0": 0, "7": 7 * time.Second, "60": time.Minute, "86400": time.Minute, strings.Repeat("9", 40): time.Minute, "-1": 0, "1e3": 0, "NaN": 0, "Inf": 0, "0.5": 0, "": 0, "\u0661": 0,
+		"Sat, 01 Jan 2000 00:00:09 GMT": 9 * time.Second, "Fri, 31 Dec 1999 23:59:59 GMT": 0, "Fri, 31 Dec 9999 23:59:59 GMT": time.Minute, "tomorrow": 0,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			resp := &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {value}}, Body: http.NoBody}
+			if e, ok := errors.AsType[*retryhttp.StatusError](retryhttp.Check(resp)); !ok || e.After() != want {
+				t.Errorf("%q: got %v, want %v", value, e.After(), want)
 			}
 		})
 	}
