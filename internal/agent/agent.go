@@ -88,8 +88,10 @@ type Config struct {
 	// SendLogs is false where no run log line may be written.
 	SendLogs bool
 	// Poke wakes the loop at once.
-	Poke   <-chan struct{}
-	Logger *slog.Logger
+	Poke <-chan struct{}
+	// Sweeping opens the place of the sweeps in health. They begin once connected.
+	Sweeping func() Health
+	Logger   *slog.Logger
 }
 
 // Agent polls one Prefect API for one place.
@@ -111,8 +113,8 @@ type Agent struct {
 
 // New makes an agent. It starts nothing.
 func New(c Config, api API, cluster Cluster, local Local, submitter dispatch.Submitter, health Health, job jobspec.Settings, d dispatch.Config) (*Agent, error) {
-	if api == nil || cluster == nil || local == nil || health == nil || c.Logger == nil {
-		return nil, errors.New("agent: api, cluster, its local copy, health and logger are required")
+	if api == nil || cluster == nil || local == nil || health == nil || c.Sweeping == nil || c.Logger == nil {
+		return nil, errors.New("agent: api, cluster, its local copy, health of both loops and logger are required")
 	}
 	if c.ID == "" || c.Place.String() == "" || c.Namespace == "" {
 		return nil, errors.New("agent: id, place and namespace are required")
@@ -137,7 +139,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) work(ctx context.Context) error {
 	sweeping, stop := context.WithCancel(ctx)
 	var group errgroup.Group
-	group.Go(func() error { (&sweeper{a: a}).run(sweeping); return nil })
+	group.Go(func() error { (&sweeper{a: a, health: a.c.Sweeping()}).run(sweeping); return nil })
 	err := a.poll(ctx)
 	stop()
 	return errors.Join(err, group.Wait())

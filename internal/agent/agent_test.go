@@ -73,7 +73,7 @@ func (s *throttled) run(t *testing.T, labels []string, job jobspec.Settings) *Ag
 	c := newCluster(s.server, "p")
 	a, err := New(Config{
 		Registration: prefect1.Registration{Name: "agent", Labels: labels}, ID: "a", Place: placeOf("p"), Namespace: "n",
-		MaxPolls: 3, MaxPollInterval: time.Second, SendLogs: true, Logger: log, Poke: s.poke,
+		MaxPolls: 3, MaxPollInterval: time.Second, SendLogs: true, Sweeping: sweepsCalm, Logger: log, Poke: s.poke,
 	}, s, c, c, c, calm{}, job, dispatch.Config{Slots: 1, Drain: time.Minute, Logger: log})
 	if err != nil {
 		t.Fatal(err)

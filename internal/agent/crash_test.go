@@ -163,7 +163,7 @@ func (m *mortal) live(ctx context.Context, t *testing.T, id string) {
 	}
 	a, err := New(Config{
 		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: place, Namespace: "n",
-		MaxPolls: -1, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
+		MaxPolls: -1, MaxPollInterval: time.Second, SendLogs: true, Sweeping: sweepsCalm, Logger: log,
 	}, m, m, m, m, calm{}, jobspec.Settings{Namespace: "n", API: "http://localhost:4200"}, dispatch.Config{
 		Settle: dispatch.Settle, Slots: 8, Logger: log,
 	})

@@ -77,7 +77,7 @@ func newAgent(t *testing.T, s *server, c *cluster, id, place string, r rules) *A
 	}
 	a, err := New(Config{
 		Registration: prefect1.Registration{Name: "agent"}, ID: id, Place: placeOf(place), Namespace: "n",
-		MaxPolls: 6, MaxPollInterval: time.Second, SendLogs: true, Logger: log,
+		MaxPolls: 6, MaxPollInterval: time.Second, SendLogs: true, Sweeping: sweepsCalm, Logger: log,
 	}, api, there, c, c, calm{}, jobspec.Settings{Namespace: "n", API: "http://localhost:4200"}, dispatch.Config{
 		Settle: settle, Slots: 8, Drain: time.Minute, Logger: log,
 	})

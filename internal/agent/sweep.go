@@ -21,6 +21,9 @@ const (
 	claimPages, mostSuspects = 20, 1000
 	// together is how many runs are looked at in one request.
 	together = 50
+	// partWithin bounds the requests for them, so that one bad answer delays the others
+	// and stops none.
+	partWithin = time.Minute
 	// doubt is for how long a put-back is looked after: it may land late itself, and
 	// cover what came meanwhile.
 	doubt = 2 * time.Minute
@@ -30,7 +33,8 @@ const (
 // place and have no Job, states that a late write covers, and runs that the queue
 // should have returned for some time.
 type sweeper struct {
-	a *Agent
+	a      *Agent
+	health Health
 	// claims are the runs seen as Submitted, by their version, absent those of them that
 	// had nothing in the cluster.
 	claims, absent sightings
@@ -46,11 +50,16 @@ func (s *sweeper) run(ctx context.Context) {
 		err, text := errors.Join(s.repair(ctx), s.widen(ctx)), ""
 		if err != nil {
 			text = err.Error()
+			s.health.Fail(text)
+		} else {
+			s.health.Progress()
 		}
 		if text != "" && text != last && ctx.Err() == nil {
 			s.a.c.Logger.WarnContext(ctx, "looking for forgotten flow runs did not work, trying again", slog.String("error", text))
 		}
-		if last = text; !wait(ctx, max(jitter(sweepPause), flowrun.Asked(err, sweepsWait)), nil) {
+		pause := max(jitter(sweepPause), flowrun.Asked(err, sweepsWait))
+		s.health.Wait(pause)
+		if last = text; !wait(ctx, pause, nil) {
 			return
 		}
 	}
@@ -73,24 +82,28 @@ func (s *sweeper) repair(ctx context.Context) error {
 		return err
 	}
 	fresh = append(fresh, s.a.launch.restored.since(time.Now().Add(-doubt))...)
-	err = inParts(ctx, fresh, func(ctx context.Context, ids []flowrun.ID) error {
+	err = s.inParts(ctx, fresh, func(ctx context.Context, ids []flowrun.ID) error {
 		claimed, err := s.classify(ctx, ids)
 		known = append(known, claimed...)
 		return err
 	})
 	// A Job or Pod that lives, if only in a copy that lags, is no reason to look.
 	known = slices.DeleteFunc(known, func(id flowrun.ID) bool { return s.a.local.Lives(string(id)) })
-	return errors.Join(err, inParts(ctx, known, s.adopt))
+	return errors.Join(err, s.inParts(ctx, known, s.adopt))
 }
 
-// inParts does something for some ids after the others.
-func inParts(ctx context.Context, ids []flowrun.ID, do func(context.Context, []flowrun.ID) error) error {
+// inParts does something for some ids after the others, each part within its time.
+func (s *sweeper) inParts(ctx context.Context, ids []flowrun.ID, do func(context.Context, []flowrun.ID) error) error {
 	for len(ids) > 0 {
 		some := ids[:min(together, len(ids))]
 		ids = ids[len(some):]
-		if err := do(ctx, some); err != nil {
+		limited, cancel := context.WithTimeout(ctx, partWithin)
+		err := do(limited, some)
+		cancel()
+		if err != nil {
 			return err
 		}
+		s.health.Progress()
 	}
 	return nil
 }
@@ -105,6 +118,7 @@ func (s *sweeper) suspects(ctx context.Context) (fresh, known []flowrun.ID, err 
 		if err != nil {
 			return nil, nil, err
 		}
+		s.health.Progress()
 		if len(claims) == 0 {
 			s.behind = ""
 			break

@@ -158,7 +158,7 @@ func (s *started) watch(job func(*batchv1.Job) diagnose.Job) (*kube.Watch[diagno
 
 func (s *started) reaper(watch reaper.Watch, place flowrun.Place) (*reaper.Reaper, error) {
 	return reaper.New(reaper.Options{
-		Watch: watch, Cluster: s.cluster, Witness: s.cluster, Reporter: s.prefect, Log: s.log,
+		Watch: watch, Cluster: s.cluster, Witness: s.cluster, Reporter: s.prefect, Health: s.health.Loop("reports", silence), Log: s.log,
 		Policy: reaper.Policy{
 			Agent: s.id, Place: place, Namespace: s.cfg.Namespace, LogName: reportName(s.cfg), Grace: s.cfg.Grace,
 			DeleteFinished: s.cfg.DeleteFinishedJobs, SendLogs: s.cfg.SendLogs, Settle: s.settle(), Standby: s.standby,
@@ -199,7 +199,7 @@ func (s *started) agent(place flowrun.Place, cache agent.Local, loop *status.Loo
 		Registration: prefect1.Registration{Name: s.cfg.Name, Labels: s.cfg.Labels, ConfigID: s.cfg.AgentConfigID},
 		ID:           s.id, Place: place, Namespace: s.cfg.Namespace,
 		MaxPolls: s.cfg.MaxPolls, MaxPollInterval: s.cfg.MaxPollInterval, SendLogs: s.cfg.SendLogs,
-		Poke: s.poke, Logger: s.log,
+		Poke: s.poke, Sweeping: func() agent.Health { return s.health.Loop("sweep", silence) }, Logger: s.log,
 	}, s.prefect, s.cluster, cache, s.cluster, loop, job, dispatch.Config{
 		Settle: s.settle(), Slots: slots, Drain: drain, Logger: s.log,
 	})

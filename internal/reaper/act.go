@@ -158,6 +158,7 @@ func (r *Reaper) writeBatch(ctx context.Context, items []job) {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	err := r.reporter.SetStates(limited, writes)
 	cancel()
+	r.fares(err)
 	for _, item := range items {
 		item.memory.written = item.Write.Mark.Kind
 		r.logWrite(ctx, item, err)

@@ -46,6 +46,7 @@ func (r *Reaper) read(ctx context.Context, ids []flowrun.ID, a answers) {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	snapshots, err := r.reporter.Snapshots(limited, ids)
 	cancel()
+	r.fares(err)
 	if err != nil && len(ids) > 1 && !temporary(err) && ctx.Err() == nil {
 		r.read(ctx, ids[:len(ids)/2], a)
 		r.read(ctx, ids[len(ids)/2:], a)

@@ -59,12 +59,23 @@ type Reporter interface {
 	WriteLogs(ctx context.Context, logs []flowrun.Log) error
 }
 
+// Health is told how the loop fares.
+type Health interface {
+	// Progress says that Prefect or the cluster answered.
+	Progress()
+	// Fail says why Prefect did not.
+	Fail(reason string)
+	// Wait says that the loop pauses on purpose.
+	Wait(pause time.Duration)
+}
+
 // Options are the parts of a Reaper. All but Policy's booleans are required.
 type Options struct {
 	Watch    Watch
 	Cluster  Cluster
 	Witness  Witness
 	Reporter Reporter
+	Health   Health
 	Policy   Policy
 	Log      *slog.Logger
 }
@@ -76,6 +87,7 @@ type Reaper struct {
 	cluster  Cluster
 	witness  Witness
 	reporter Reporter
+	health   Health
 	policy   Policy
 	log      *slog.Logger
 	// runs is what this process remembers of each run that has a Job or a Pod. It
@@ -90,8 +102,8 @@ type Reaper struct {
 
 // New makes a Reaper. The error names what is missing.
 func New(o Options) (*Reaper, error) {
-	if o.Watch == nil || o.Cluster == nil || o.Witness == nil || o.Reporter == nil || o.Log == nil {
-		return nil, errors.New("reaper: a watch, a cluster, a witness, a reporter and a logger are required")
+	if o.Watch == nil || o.Cluster == nil || o.Witness == nil || o.Reporter == nil || o.Health == nil || o.Log == nil {
+		return nil, errors.New("reaper: a watch, a cluster, a witness, a reporter, health and a logger are required")
 	}
 	if o.Policy.Agent == "" || o.Policy.Place.String() == "" || o.Policy.Namespace == "" {
 		return nil, errors.New("reaper: the policy names no agent, no place or no namespace")
@@ -100,7 +112,7 @@ func New(o Options) (*Reaper, error) {
 		return nil, errors.New("reaper: the grace period must be longer than 0 s")
 	}
 	return &Reaper{
-		watch: o.Watch, cluster: o.Cluster, witness: o.Witness, reporter: o.Reporter, policy: o.Policy, log: o.Log,
+		watch: o.Watch, cluster: o.Cluster, witness: o.Witness, reporter: o.Reporter, health: o.Health, policy: o.Policy, log: o.Log,
 		runs: map[flowrun.ID]*memory{},
 	}, nil
 }
@@ -111,16 +123,21 @@ const (
 	// pace is the shortest time between two passes that read Prefect, so that ten
 	// thousand live Jobs cost two background requests a second at most.
 	pace = 500 * time.Millisecond
+	// idle stands for as long as nothing changes in the cluster.
+	idle = 365 * 24 * time.Hour
 )
 
 // Run works until ctx ends. Nothing is forgotten by stopping: the Jobs are the
 // memory, and the next process finds them.
 func (r *Reaper) Run(ctx context.Context) error {
+	r.health.Progress()
 	for {
+		r.health.Wait(idle)
 		groups, err := r.watch.Take(ctx, batch)
 		if err != nil {
 			return nil //nolint:nilerr // the end of ctx is a clean stop
 		}
+		r.health.Wait(0)
 		r.pass(ctx, groups)
 		for _, group := range groups {
 			r.watch.Done(group)
@@ -129,6 +146,16 @@ func (r *Reaper) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// fares tells health what an answer of Prefect says of the loop. What Prefect refuses
+// of one run is no trouble of the loop.
+func (r *Reaper) fares(err error) {
+	if err != nil && temporary(err) {
+		r.health.Fail(err.Error())
+		return
+	}
+	r.health.Progress()
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -454,7 +454,7 @@ func TestManyFinishedJobsAskLittle(t *testing.T) {
 func TestNewWantsItsParts(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	whole := Options{Watch: &queue{}, Cluster: w, Witness: w, Reporter: w, Policy: testPolicy(), Log: slog.New(slog.DiscardHandler)}
+	whole := Options{Watch: &queue{}, Cluster: w, Witness: w, Reporter: w, Health: calm{}, Policy: testPolicy(), Log: slog.New(slog.DiscardHandler)}
 	if _, err := New(whole); err != nil {
 		t.Fatal(err)
 	}
@@ -463,6 +463,7 @@ func TestNewWantsItsParts(t *testing.T) {
 		"cluster":  func(o *Options) { o.Cluster = nil },
 		"witness":  func(o *Options) { o.Witness = nil },
 		"reporter": func(o *Options) { o.Reporter = nil },
+		"health":   func(o *Options) { o.Health = nil },
 		"log":      func(o *Options) { o.Log = nil },
 		"agent":    func(o *Options) { o.Policy.Agent = "" },
 		"place":    func(o *Options) { o.Policy.Place = flowrun.Place{} },

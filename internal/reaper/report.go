@@ -43,7 +43,9 @@ func (r *Reaper) investigate(ctx context.Context, failures []job) []*report {
 		g.Go(func() error {
 			limited, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			reports[i] = r.inspect(limited, item)
+			if reports[i] = r.inspect(limited, item); reports[i].err == nil {
+				r.health.Progress()
+			}
 			return nil
 		})
 	}
@@ -214,7 +216,9 @@ func (r *Reaper) deliver(ctx context.Context, cases []*runCase) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return r.reporter.WriteLogs(ctx, logs)
+	err := r.reporter.WriteLogs(ctx, logs)
+	r.fares(err)
+	return err
 }
 
 // keep holds a run's lines for the next time, unless Prefect refuses them or too

@@ -71,7 +71,7 @@ func TestOverARealWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := clientset{w, cs}
-		r, err := New(Options{Watch: watch, Cluster: c, Witness: c, Reporter: w, Policy: testPolicy(), Log: slog.New(slog.DiscardHandler)})
+		r, err := New(Options{Watch: watch, Cluster: c, Witness: c, Reporter: w, Health: calm{}, Policy: testPolicy(), Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -452,7 +452,7 @@ func replicaOver(t *testing.T, w *world, over interface {
 		mod(&p)
 	}
 	q := &queue{w: w, due: map[string]time.Time{}, wake: make(chan struct{}, 1)}
-	r, err := New(Options{Watch: q, Cluster: over, Witness: over, Reporter: w, Policy: p, Log: log})
+	r, err := New(Options{Watch: q, Cluster: over, Witness: over, Reporter: w, Health: calm{}, Policy: p, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -485,3 +485,10 @@ func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+// calm is a health that nobody looks at.
+type calm struct{}
+
+func (calm) Progress()          {}
+func (calm) Fail(string)        {}
+func (calm) Wait(time.Duration) {}

@@ -259,14 +259,7 @@ func TestARequestEndsInTime(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		drip(w, r)
 	})
-	for name, c := range map[string]struct {
-		handler   http.Handler
-		timeout   time.Duration
-		once      bool
-		wantTries int
-		want      string
-		after     time.Duration // 0: as soon as may be
-	}{
+	for name, c := range map[string]limited{
 		"drip":               {handler: drip, wantTries: 1, want: "no whole answer within 1m0s", after: 60 * s},
 		"drip, once":         {handler: drip, once: true, wantTries: 1, want: "no answer within 15s", after: 15 * s},
 		"drip, a long time":  {handler: drip, timeout: 90 * s, wantTries: 1, want: "no whole answer within 1m30s", after: 90 * s},
@@ -278,30 +271,49 @@ func TestARequestEndsInTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				server := badserver.New(t, c.handler)
-				ctx, start := t.Context(), time.Now()
-				if c.once {
-					ctx = retryhttp.Once(ctx)
-				}
-				resp, err := retryhttp.New(retryhttp.Options{Base: server.Transport(t), Timeout: c.timeout}).RoundTrip(post(ctx, t))
-				if err == nil {
-					if err = retryhttp.Check(resp); err == nil {
-						_, err = retryhttp.ReadAll(resp, 0)
-					}
-				}
-				if (err == nil) != (c.want == "") || err != nil && !strings.HasSuffix(err.Error(), c.want) {
-					t.Errorf("got %v, want %q", err, c.want)
-				}
-				if took := time.Since(start); c.after > 0 && took != c.after || took > time.Minute+c.timeout {
-					t.Errorf("it took %v, want %v", took, c.after)
-				}
-				if len(server.Requests()) != c.wantTries {
-					t.Errorf("got %d tries, want %d", len(server.Requests()), c.wantTries)
-				}
-			})
+			synctest.Test(t, c.check)
 		})
 	}
+}
+
+type limited struct {
+	handler   http.Handler
+	timeout   time.Duration
+	once      bool
+	wantTries int
+	want      string
+	after     time.Duration // 0: as soon as may be
+}
+
+func (c limited) check(t *testing.T) {
+	server := badserver.New(t, c.handler)
+	ctx, start := t.Context(), time.Now()
+	if c.once {
+		ctx = retryhttp.Once(ctx)
+	}
+	err := read(retryhttp.New(retryhttp.Options{Base: server.Transport(t), Timeout: c.timeout}), post(ctx, t))
+	if (err == nil) != (c.want == "") || err != nil && !strings.HasSuffix(err.Error(), c.want) {
+		t.Errorf("got %v, want %q", err, c.want)
+	}
+	if took := time.Since(start); c.after > 0 && took != c.after || took > time.Minute+c.timeout {
+		t.Errorf("it took %v, want %v", took, c.after)
+	}
+	if len(server.Requests()) != c.wantTries {
+		t.Errorf("got %d tries, want %d", len(server.Requests()), c.wantTries)
+	}
+}
+
+// read sends a request and reads the answer.
+func read(transport http.RoundTripper, req *http.Request) error {
+	resp, err := transport.RoundTrip(req) //nolint:bodyclose // Check and ReadAll close it
+	if err != nil {
+		return err
+	}
+	if err := retryhttp.Check(resp); err != nil {
+		return err
+	}
+	_, err = retryhttp.ReadAll(resp, 0)
+	return err
 }
 
 // What a server asks for is bounded, and never less than nothing.
