@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"unicode"
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // commands is what the command line leads to.
@@ -80,20 +80,15 @@ func isConfiguration(err error) bool {
 // explain writes what is wrong, one line for each error, and where to look.
 func explain(w io.Writer, cmd *cobra.Command, err error) {
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
-		_, _ = fmt.Fprintf(w, "Error: %s\n", strings.Map(printable, line))
+		_, _ = fmt.Fprintf(w, "Error: %s\n", plain.Line(line, maxLine))
 	}
 	if !isConfiguration(err) {
 		_, _ = fmt.Fprintf(w, "Try '%s --help'.\n", cmd.CommandPath())
 	}
 }
 
-// printable keeps what a command line holds from steering a terminal.
-func printable(r rune) rune {
-	if unicode.IsControl(r) {
-		return ' '
-	}
-	return r
-}
+// maxLine bounds each line about what is wrong, in bytes.
+const maxLine = 4096
 
 // logger writes for people on a terminal and for machines elsewhere.
 func (c *cli) logger(level slog.Level) *slog.Logger {

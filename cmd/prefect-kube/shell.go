@@ -102,7 +102,7 @@ func simpleCall(name string, file *syntax.File) (*syntax.CallExpr, error) {
 	variables := 0
 	for _, word := range words(call) {
 		// Braces may multiply: {1..1000000}.
-		if syntax.SplitBraces(word) || !plain(word.Parts, &variables) {
+		if syntax.SplitBraces(word) || !bare(word.Parts, &variables) {
 			return nil, refuse("%s -c with what only a shell can do", name)
 		}
 	}
@@ -145,9 +145,9 @@ func words(call *syntax.CallExpr) []*syntax.Word {
 	return all
 }
 
-// plain reports whether a word has nothing but text, quotes and $NAME or ${NAME},
+// bare reports whether a word has nothing but text, quotes and $NAME or ${NAME},
 // which it counts.
-func plain(parts []syntax.WordPart, variables *int) bool {
+func bare(parts []syntax.WordPart, variables *int) bool {
 	for i, part := range parts {
 		switch p := part.(type) {
 		case *syntax.Lit:
@@ -157,7 +157,7 @@ func plain(parts []syntax.WordPart, variables *int) bool {
 			}
 		case *syntax.SglQuoted:
 		case *syntax.DblQuoted:
-			if !plain(p.Parts, variables) {
+			if !bare(p.Parts, variables) {
 				return false
 			}
 		case *syntax.ParamExp:

@@ -1,10 +1,9 @@
 package config
 
 import (
-	"strings"
-	"unicode"
-
 	"github.com/agnivade/levenshtein"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // Error is a setting that cannot be used. It holds no value of a credential or
@@ -24,18 +23,11 @@ func (e *Error) Error() string {
 	if e.Mend != "" {
 		text += "; " + e.Mend
 	}
-	return oneLine(text)
+	return plain.Line(text, maxLine)
 }
 
-// oneLine replaces control characters: names of variables and files are foreign.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
-}
+// maxLine bounds an error and a warning, in bytes. Names of variables and files are foreign.
+const maxLine = 2048
 
 // Nearest is the candidate that most likely was meant, empty if none is near.
 func Nearest(name string, candidates []string) string {

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
+)
 
 // Ineffective is a key of Prefect's configuration that changes nothing here.
 type Ineffective struct {
@@ -78,7 +82,7 @@ func (s *stack) inVain(core string, credential bool) []string {
 		if k.Reason == withoutLogin && credential {
 			continue
 		}
-		warnings = append(warnings, oneLine(s.place(path)+" has no effect: "+k.Reason))
+		warnings = append(warnings, plain.Line(s.place(path)+" has no effect: "+k.Reason, maxLine))
 	}
 	return warnings
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // envVarsPath is the table whose names are those of variables.
@@ -28,7 +30,7 @@ func (s *stack) recentNames(place []string, vars []Pair) []string {
 	for _, v := range vars {
 		if recentName.MatchString(v.Name) && !anyName.MatchString(v.Name) {
 			at := cmp.Or(s.place(append(slices.Clone(place), v.Name)), s.place(place))
-			warnings = append(warnings, oneLine(fmt.Sprintf("%s: Kubernetes before 1.32 refuses every Job with a variable %q; use letters, digits, _, - and ., and a letter or _ at the beginning", at, short(v.Name))))
+			warnings = append(warnings, plain.Line(fmt.Sprintf("%s: Kubernetes before 1.32 refuses every Job with a variable %q; use letters, digits, _, - and ., and a letter or _ at the beginning", at, short(v.Name)), maxLine))
 		}
 	}
 	return warnings

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
@@ -200,12 +201,7 @@ func parseDuration(text string) (time.Duration, error) {
 }
 
 // short cuts what is shown of a wrong value.
-func short(text string) string {
-	if runes := []rune(text); len(runes) > 60 {
-		return string(runes[:60]) + "…"
-	}
-	return text
-}
+func short(text string) string { return plain.Line(text, 64) }
 
 func listOf(raw any) ([]string, error) {
 	switch v := raw.(type) {

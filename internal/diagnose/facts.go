@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // maxText bounds each text that is kept of an object.
@@ -231,15 +232,8 @@ func EventFacts(e *corev1.Event) Event {
 	}
 }
 
-// clean bounds a foreign text and makes it fit for a log and a database: valid
-// UTF-8, no NUL, no trailing space.
-func clean(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText] + "…"
-	}
-	s = strings.ToValidUTF8(s, "?")
-	return strings.TrimSpace(strings.ReplaceAll(s, "\x00", ""))
-}
+// clean bounds a foreign text and makes it fit for a log and a database.
+func clean(s string) string { return strings.TrimSpace(plain.Text(s, maxText)) }
 
 func deref[T any](p *T, otherwise T) T {
 	if p == nil {

@@ -3,6 +3,8 @@ package jobspec
 import (
 	"fmt"
 	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 const maxQuoted = 120
@@ -94,9 +96,4 @@ func shown(path string) string {
 	return shorten(path)
 }
 
-func shorten(text string) string {
-	if len(text) <= maxQuoted {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxQuoted], "") + "…"
-}
+func shorten(text string) string { return plain.Line(text, maxQuoted) }

@@ -2,9 +2,9 @@ package jobspec
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // Change is one named difference between the Job we make and the reference's.
@@ -142,13 +142,9 @@ const maxAnnotation = 1024
 func (h *hardening) setAnnotations() {
 	for _, annotations := range []Tree{child(h.job, "annotations"), child(h.podMetadata, "annotations")} {
 		annotations[flowrun.AnnotationAttempt] = h.attempt
-		annotations[flowrun.AnnotationFlowRunName] = cut(h.run.Name)
-		annotations[flowrun.AnnotationFlowName] = cut(h.run.FlowName)
+		annotations[flowrun.AnnotationFlowRunName] = plain.Line(h.run.Name, maxAnnotation)
+		annotations[flowrun.AnnotationFlowName] = plain.Line(h.run.FlowName, maxAnnotation)
 	}
-}
-
-func cut(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), maxAnnotation)], "")
 }
 
 func (h *hardening) setNamespace() { setText(h.job, "namespace", h.settings.Namespace) }

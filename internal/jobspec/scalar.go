@@ -27,7 +27,7 @@ func scalar(n *yaml.Node) (value any, problem string) {
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		return n.Value, ""
 	}
-	return plain(n.Value)
+	return unquoted(n.Value)
 }
 
 // tagged reads a scalar whose type is written before it.
@@ -50,8 +50,8 @@ func tagged(n *yaml.Node) (value any, problem string) {
 	return nil, "has the tag " + shorten(n.Tag) + ", which has no meaning here"
 }
 
-// plain reads a scalar without quotes by PyYAML's order: boolean, float, int, null.
-func plain(text string) (value any, problem string) {
+// unquoted reads a scalar without quotes by PyYAML's order: boolean, float, int, null.
+func unquoted(text string) (value any, problem string) {
 	switch text {
 	case "", "~", "null", "Null", "NULL":
 		return nil, ""

@@ -11,6 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // ArgumentError is an argument that no object can be made of. It shows no value
@@ -48,13 +50,7 @@ func problem(argument, value, what string) error {
 	return &ArgumentError{Argument: argument, Problem: fmt.Sprintf("%q %s", shorten(value), what)}
 }
 
-func shorten(text string) string {
-	const most = 60
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
-	}
-	return text
-}
+func shorten(text string) string { return plain.Line(text, 64) }
 
 func name(argument, value string, check func(string) []string) error {
 	if value == "" {
@@ -133,7 +129,7 @@ func oneOf(argument, value string, possible ...string) error {
 
 func (o Options) validateLabels() error {
 	for _, label := range o.Labels {
-		if label == "" || !plain(label) {
+		if label == "" || !printable(label) {
 			return problem("label", label, "is not a label: it is empty or holds what cannot be printed")
 		}
 	}
@@ -152,19 +148,19 @@ func (o Options) validateVars() error {
 	return nil
 }
 
-// plain reports whether a text is UTF-8 without control characters.
-func plain(text string) bool {
+// printable reports whether a text is UTF-8 without control characters.
+func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 func (o Options) validateTexts() error {
 	var problems []error
 	for _, v := range []EnvVar{{"agent-config-id", o.AgentConfigID}, {"tenant-id", o.TenantID}, {"api", o.API}} {
-		if !plain(v.Value) {
+		if !printable(v.Value) {
 			problems = append(problems, &ArgumentError{Argument: v.Name, Problem: "holds what cannot be printed"})
 		}
 	}
-	if !plain(o.Credential) {
+	if !printable(o.Credential) {
 		argument := "key"
 		if o.legacy() {
 			argument = "token"

@@ -12,25 +12,26 @@ import (
 // mark stands at the end of a text that was cut.
 const mark = "…"
 
-// Line is a text on one line, at most most bytes long. A line break or a tab
-// becomes one space, together with the spaces around it. What cannot be printed
-// becomes U+FFFD: control characters, ESC among them, marks that change the
-// direction of writing, what has no width, and what is not UTF-8. Every other
-// character of Unicode stays. A longer text is cut at a character and ends with
-// "…".
+// Line is a text on one line, at most most bytes long. Line breaks and tabs become
+// one space, together with the spaces around them, and nothing at either end. What
+// cannot be printed becomes U+FFFD: control characters, ESC among them, marks that
+// change the direction of writing, what has no width, and what is not UTF-8. Every
+// other character of Unicode stays. A longer text is cut at a character and ends
+// with "…".
 func Line(text string, most int) string {
 	out := make([]byte, 0, min(len(text), most)+utf8.UTFMax)
-	broken := true // so that no space is at the beginning
+	broken := false
 	for _, r := range text {
-		switch {
-		case breaks(r) || r == '\t':
-			if !broken {
-				out = append(bytes.TrimRight(out, " "), ' ')
-			}
+		if breaks(r) || r == '\t' {
 			broken = true
+			out = bytes.TrimRight(out, " ")
 			continue
-		case r == ' ' && broken:
+		}
+		if broken && r == ' ' {
 			continue
+		}
+		if broken && len(out) > 0 {
+			out = append(out, ' ')
 		}
 		broken = false
 		out = utf8.AppendRune(out, printable(r))
@@ -38,7 +39,7 @@ func Line(text string, most int) string {
 			return cut(out, most)
 		}
 	}
-	return string(bytes.TrimRight(out, " "))
+	return string(out)
 }
 
 // Text is a text of several lines, otherwise as Line makes it: each line break

@@ -21,7 +21,8 @@ func TestLineAndText(t *testing.T) {
 		"no width":         {"a\u200bb\ufeff\u2060\U000e0041", "a�b���", "a�b���"},
 		"NUL, DEL, BS":     {"a\x00b\x7fc\b", "a�b�c�", "a�b�c�"},
 		"not UTF-8":        {"a\xff\xc3(\xed\xa0\x80", "a��(���", "a��(���"},
-		"line breaks":      {" a \r\n\tb\rc\n\nd\u2028e\u0085f\v", "a b c d e f", " a \n\tb\nc\n\nd\ne\nf\n"},
+		"line breaks":      {"\n a \r\n\tb\rc\n\nd\u2028e\u0085f\v", "a b c d e f", "\n a \n\tb\nc\n\nd\ne\nf\n"},
+		"spaces stay":      {"  a  b ", "  a  b ", "  a  b "},
 		"nothing but ends": {"\n \n", "", "\n \n"},
 		"empty":            {"", "", ""},
 	} {

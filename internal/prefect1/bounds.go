@@ -57,9 +57,9 @@ func checkDepth(data []byte) error {
 	return nil
 }
 
-// plain reports whether an id can stand in a query and a label selector. A server
+// wellFormed reports whether an id can stand in a query and a label selector. A server
 // gives UUIDs.
-func plain(id flowrun.ID) bool {
+func wellFormed(id flowrun.ID) bool {
 	if id == "" || len(id) > maxID {
 		return false
 	}

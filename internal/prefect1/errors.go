@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode"
 
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 )
 
@@ -39,7 +39,7 @@ func (e *GraphQLError) Error() string {
 			texts[i] = item.Extensions.Code + ": " + item.Message
 		}
 	}
-	return "prefect api: " + sanitize(strings.Join(texts, "; "))
+	return "prefect api: " + sentence(strings.Join(texts, "; "))
 }
 
 // Temporary reports whether the server asked for the same request again.
@@ -109,7 +109,7 @@ type MalformedError struct {
 }
 
 func (e *MalformedError) Error() string {
-	text := "prefect api: malformed answer: " + sanitize(e.Err.Error())
+	text := "prefect api: malformed answer: " + sentence(e.Err.Error())
 	if e.page() {
 		text += "; this looks like a web page, check the address (--api, PREFECT__CLOUD__API)"
 	}
@@ -123,27 +123,11 @@ func (e *MalformedError) page() bool { return strings.HasPrefix(strings.TrimSpac
 
 func (e *MalformedError) Unwrap() error { return e.Err }
 
-// excerpt is the beginning of a foreign text, fit for a terminal.
-func excerpt(data []byte) string {
-	const most = 200
-	if len(data) > most {
-		return sanitize(string(data[:most])) + "..."
-	}
-	return sanitize(string(data))
-}
+// excerpt is the beginning of a foreign text.
+func excerpt(data []byte) string { return plain.Line(string(data), 200) }
 
-// sanitize keeps a foreign text on one line and without control characters.
-func sanitize(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\r' || r == '\t' {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
-}
+// sentence bounds what somebody else says is wrong.
+func sentence(text string) string { return plain.Line(text, 1024) }
 
 // RefusedError says which states of one call were not taken, and why.
 type RefusedError struct {
@@ -156,7 +140,7 @@ type RefusedError struct {
 func (e *RefusedError) Error() string {
 	parts := make([]string, 0, len(e.Refused)+1)
 	for id, message := range e.Refused {
-		parts = append(parts, id+": "+sanitize(message))
+		parts = append(parts, id+": "+sentence(message))
 	}
 	slices.Sort(parts)
 	if len(e.Queued) > 0 {

@@ -57,7 +57,7 @@ func distinct(ids []flowrun.ID) []flowrun.ID {
 	seen := map[flowrun.ID]bool{}
 	var kept []flowrun.ID
 	for _, id := range ids {
-		if len(kept) < maxQueue && plain(id) && !seen[id] {
+		if len(kept) < maxQueue && wellFormed(id) && !seen[id] {
 			seen[id] = true
 			kept = append(kept, id)
 		}
@@ -221,7 +221,7 @@ func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) (
 	}
 	runs := make([]FlowRun, 0, len(out.Runs))
 	for _, data := range out.Runs {
-		if run := parseRun(data, d.history); plain(run.ID) {
+		if run := parseRun(data, d.history); wellFormed(run.ID) {
 			run.labels.source = d.labels
 			runs = append(runs, run)
 		}

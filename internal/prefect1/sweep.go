@@ -36,7 +36,7 @@ func (c *Client) Claims(ctx context.Context, after flowrun.ID) ([]Claim, error) 
 	}
 	claims := out.Claims[:min(len(out.Claims), pageSize)]
 	for i, claim := range claims {
-		if claim.ID <= after || !plain(claim.ID) { // else one page would follow the other for ever
+		if claim.ID <= after || !wellFormed(claim.ID) { // else one page would follow the other for ever
 			return claims[:i], nil
 		}
 		after = claim.ID
@@ -81,7 +81,7 @@ func (c *Client) Overdue(ctx context.Context, before time.Time, agent []string) 
 		}
 		for _, run := range runs {
 			of := labels{own: run.Labels, environment: run.Flow.Environment, source: session.dialect.labels}
-			if plain(run.ID) && of.fit(agent) {
+			if wellFormed(run.ID) && of.fit(agent) {
 				found = append(found, run.ID)
 			}
 		}

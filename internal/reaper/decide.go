@@ -8,6 +8,7 @@ import (
 
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // Policy is what an operator may choose, and who we are.
@@ -246,11 +247,7 @@ const maxMessage = 2048
 // message is the message of the Failed state. It starts as that of Prefect 1.4.1
 // does (agent/kubernetes/agent.py, manage_jobs).
 func message(v diagnose.Verdict) string {
-	text := "Kubernetes Error: " + v.Message
-	if len(text) > maxMessage {
-		text = cut(text, maxMessage)
-	}
-	return text
+	return plain.Text("Kubernetes Error: "+v.Message, maxMessage)
 }
 
 // patience is how long to wait before anything is said, and whether the run is

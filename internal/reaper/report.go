@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -132,7 +131,7 @@ func add(byUID map[string][]diagnose.Event, events []corev1.Event) {
 }
 
 func logText(culprit diagnose.Culprit, text string, err error) string {
-	text = strings.TrimRight(strings.ReplaceAll(text, "\x00", ""), "\n")
+	text = strings.TrimRight(text, "\n")
 	head := fmt.Sprintf("container %q of pod %q", culprit.Container, culprit.Pod)
 	switch {
 	case err != nil:
@@ -246,12 +245,4 @@ func weight(logs []flowrun.Log) int {
 		bytes += len(line.Message)
 	}
 	return bytes
-}
-
-// cut shortens a text to at most size bytes without breaking a character.
-func cut(text string, size int) string {
-	for size > 0 && !utf8.RuneStart(text[size]) {
-		size--
-	}
-	return text[:size]
 }

@@ -8,17 +8,18 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // DefaultSize bounds what ReadAll takes, in bytes after decompression.
 const DefaultSize = 32 << 20
 
-// excerptLimit bounds what is read of the body of a failure, in bytes;
-// excerptRunes what is shown of it.
+// excerptLimit bounds what is read of the body of a failure, in bytes; excerptSize
+// what is shown of it.
 const (
 	excerptLimit = 4 << 10
-	excerptRunes = 300
+	excerptSize  = 300
 )
 
 const redacted = "[redacted]"
@@ -139,22 +140,7 @@ func Check(resp *http.Response) error {
 	defer resp.Body.Close() //nolint:errcheck // nothing is left to be lost
 	// What was read before an error is still the best explanation there is.
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, excerptLimit))
-	return &StatusError{Code: resp.StatusCode, RetryAfter: retryAfter(resp), Body: excerpt(redact(string(data), resp.Request))}
-}
-
-// excerpt puts text on one line without control characters and cuts it.
-func excerpt(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return ' '
-		}
-		return r
-	}, text)
-	runes := []rune(strings.Join(strings.Fields(text), " "))
-	if len(runes) > excerptRunes {
-		return string(runes[:excerptRunes]) + "…"
-	}
-	return string(runes)
+	return &StatusError{Code: resp.StatusCode, RetryAfter: retryAfter(resp), Body: plain.Line(redact(string(data), resp.Request), excerptSize)}
 }
 
 // redact replaces what the request carried as credentials. Servers and proxies

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // NoRedirects is a transport that follows no redirect, and lets no client on top of it
@@ -41,7 +43,7 @@ func target(req *http.Request, location string) string {
 	if to.Host == "" {
 		return ""
 	}
-	return excerpt(redact((&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String(), req))
+	return plain.Line(redact((&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String(), req), excerptSize)
 }
 
 // RedirectError is an answer that leads to another address.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // Error says why a template cannot be read.
@@ -61,7 +63,7 @@ func (l *Loader) explain(path string, late bool, err error) error {
 		e.Mend, e.temporary = "name a file with the authority's certificate in REQUESTS_CA_BUNDLE", false
 	}
 	e.Path = Shown(path)
-	e.Problem = shorten(e.Problem)
+	e.Problem = plain.Line(e.Problem, maxProblem)
 	return e
 }
 
@@ -85,20 +87,12 @@ const (
 func Shown(path string) string {
 	where := parse(path)
 	if where.scheme == "" && where.host == "" {
-		return path[:min(len(path), maxPath)]
+		return plain.Line(path, maxPath)
 	}
 	path, _, _ = strings.Cut(path, "#")
 	path, _, _ = strings.Cut(path, "?")
 	if at := strings.LastIndexByte(where.host, '@'); at >= 0 {
 		path = strings.Replace(path, where.host, where.host[at+1:], 1)
 	}
-	return path[:min(len(path), maxPath)]
-}
-
-func shorten(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxProblem {
-		return strings.ToValidUTF8(text[:maxProblem], "") + "…"
-	}
-	return text
+	return plain.Line(path, maxPath)
 }
