@@ -2,27 +2,36 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
 
 const (
-	maxClocks  = 100
-	maxFilters = 20
-	// maxTries bounds the search when filters refuse most events of a clock.
-	maxTries = 10_000
+	// Only short schedules are read: what is in them is looked at again and again.
+	maxSchedule = 1_000_000
+	maxClocks   = 100
+	maxFilters  = 20
+	// maxTries bounds the search when filters refuse one event of a clock after the
+	// other. Each try passes over all refused days, a week at most, so these are years.
+	maxTries = 2000
+	// Events are looked for in these years.
+	firstYear, lastYear = 1970, 2200
 )
 
 // Schedule is a parsed schedule of Prefect 0.x or 1.x (prefect/serialization/
 // schedule.py): clocks make events, filters drop some.
 type Schedule struct {
 	Clocks []Clock
-	keep   []func(time.Time) bool
-	adjust []func(time.Time) time.Time
+	// refused are the days of the week that the filters drop.
+	refused [7]bool
+	// onWeekday moves events of a weekend to the Monday after it.
+	onWeekday bool
 }
 
 // Clock makes events. Parameters and labels go to the runs it starts.
@@ -78,40 +87,42 @@ type clockDoc struct {
 }
 
 // dateDoc is {"dt": local time, "tz": zone}, or a timestamp as text.
-type dateDoc struct{ time.Time }
+type dateDoc struct{ Dt, Tz string }
 
 // UnmarshalJSON reads both forms.
 func (d *dateDoc) UnmarshalJSON(raw []byte) error {
-	doc := struct{ Dt, Tz string }{Tz: "UTC"}
-	var err error
 	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
-		err = json.Unmarshal(raw, &doc)
-	} else {
-		err = json.Unmarshal(raw, &doc.Dt)
+		type plain dateDoc
+		return json.Unmarshal(raw, (*plain)(d))
 	}
+	return json.Unmarshal(raw, &d.Dt)
+}
+
+// zones are the time zones of a schedule, by name. To load one is slow.
+type zones map[string]*time.Location
+
+func (z zones) time(d dateDoc) (time.Time, error) {
+	zone, err := z.location(d.Tz)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	zone, err := location(doc.Tz)
+	t, err := ParseTime(d.Dt)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	t, err := ParseTime(doc.Dt)
-	if err != nil {
-		return err
+	if strings.ContainsAny(d.Dt[min(len(d.Dt), 10):], "Z+-") {
+		return t.In(zone), nil
 	}
-	if strings.ContainsAny(doc.Dt[min(len(doc.Dt), 10):], "Z+-") {
-		d.Time = t.In(zone)
-		return nil
-	}
-	d.Time = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
-	return nil
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone), nil
 }
 
 // location refuses "Local", which would make a schedule depend on the machine.
-func location(name string) (*time.Location, error) {
+func (z zones) location(name string) (*time.Location, error) {
 	if name == "" || name == "Local" {
 		name = "UTC"
+	}
+	if zone, ok := z[name]; ok {
+		return zone, nil
 	}
 	if len(name) > 64 {
 		return nil, refuse("invalid time zone")
@@ -120,6 +131,7 @@ func location(name string) (*time.Location, error) {
 	if err != nil {
 		return nil, refuse("invalid time zone %q", name)
 	}
+	z[name] = zone
 	return zone, nil
 }
 
@@ -127,6 +139,9 @@ func location(name string) (*time.Location, error) {
 // clocks. What it does not know (rules of recurrence, other filters than
 // weekday and weekend) is an error that names it.
 func ParseSchedule(raw json.RawMessage) (*Schedule, error) {
+	if len(raw) > maxSchedule {
+		return nil, refuse("Invalid schedule: longer than %d bytes", maxSchedule)
+	}
 	var doc scheduleDoc
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return nil, refuse("Invalid schedule: %v", err)
@@ -134,9 +149,9 @@ func ParseSchedule(raw json.RawMessage) (*Schedule, error) {
 	if len(doc.Clocks) > maxClocks || len(doc.Filters)+len(doc.OrFilters)+len(doc.NotFilters)+len(doc.Adjustments) > maxFilters {
 		return nil, refuse("Invalid schedule: more than %d clocks or %d filters", maxClocks, maxFilters)
 	}
-	s := &Schedule{}
+	s, known := &Schedule{}, zones{}
 	for i, c := range doc.Clocks {
-		clock, err := parseClock(c)
+		clock, err := known.clock(c)
 		if err != nil {
 			return nil, refuse("Invalid schedule: clocks[%d]: %v", i, err)
 		}
@@ -145,52 +160,62 @@ func ParseSchedule(raw json.RawMessage) (*Schedule, error) {
 	return s, s.parseFilters(doc)
 }
 
-func parseClock(c clockDoc) (Clock, error) {
-	out := Clock{Parameters: c.Parameters, Labels: c.Labels}
+func (z zones) clock(c clockDoc) (out Clock, err error) {
+	out = Clock{Parameters: c.Parameters, Labels: c.Labels}
 	zone := time.UTC
 	if c.Start != nil {
-		out.from, zone = c.Start.Time, c.Start.Location()
+		if out.from, err = z.time(*c.Start); err != nil {
+			return out, err
+		}
+		zone = out.from.Location()
 	}
 	if c.End != nil {
-		out.until = &c.End.Time
+		until, err := z.time(*c.End)
+		if err != nil {
+			return out, err
+		}
+		out.until = &until
 	}
-	var err error
 	switch {
 	case c.Type == "CronClock" || (c.Type == "" && c.Cron != ""):
 		out.next, err = cronClock(c.Cron, c.DayOr == nil || *c.DayOr, zone)
 	case c.Type == "IntervalClock" || (c.Type == "" && c.Interval != ""):
 		out.next, err = intervalClock(c.Interval, out.from)
 	case c.Type == "DatesClock" || (c.Type == "" && c.Dates != nil):
-		out.next = datesClock(c.Dates)
+		out.next, err = z.datesClock(c.Dates)
 	default:
 		err = refuse("type %.40q is not known here", c.Type)
 	}
 	return out, err
 }
 
+const microsADay = 24 * 3600 * 1_000_000
+
 // intervalClock counts from the start date, 2019-01-01 without one. Whole days
-// are days of the calendar of its zone.
+// are days of the calendar of its zone. It counts in microseconds, of which
+// thousands of years fit into an integer; a Duration holds 292 years.
 func intervalClock(micros json.Number, from time.Time) (func(time.Time) (time.Time, bool), error) {
 	n, err := micros.Float64()
 	if err != nil || n < 1e6 || n > 1e15 {
 		return nil, refuse("interval: want microseconds, at least a second")
 	}
-	step := time.Duration(n) * time.Microsecond
+	step := int64(n)
 	if from.IsZero() {
 		from = time.Date(2019, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	days := int(step / (24 * time.Hour))
-	if step%(24*time.Hour) != 0 {
+	first := from.UnixMicro()
+	if step%microsADay != 0 {
 		return func(after time.Time) (time.Time, bool) {
 			if after.Before(from) {
 				return from, true
 			}
-			k := int64(after.Sub(from)/step) + 1
-			return from.Add(time.Duration(k) * step), true
+			k := (after.UnixMicro()-first)/step + 1
+			return time.UnixMicro(first + k*step).In(from.Location()), true
 		}, nil
 	}
+	days := int(step / microsADay)
 	return func(after time.Time) (time.Time, bool) {
-		k := max(int(after.Sub(from).Hours()/24)/days-1, 0)
+		k := max(int((after.UnixMicro()-first)/step)-1, 0)
 		t := from.AddDate(0, 0, k*days)
 		for !t.After(after) {
 			k++
@@ -200,99 +225,126 @@ func intervalClock(micros json.Number, from time.Time) (func(time.Time) (time.Ti
 	}, nil
 }
 
-func datesClock(dates []dateDoc) func(time.Time) (time.Time, bool) {
-	sorted := slices.SortedFunc(slices.Values(dates), func(a, b dateDoc) int { return a.Compare(b.Time) })
-	return func(after time.Time) (time.Time, bool) {
-		for _, d := range sorted {
-			if d.After(after) {
-				return d.Time, true
-			}
+func (z zones) datesClock(dates []dateDoc) (func(time.Time) (time.Time, bool), error) {
+	sorted := make([]time.Time, len(dates))
+	for i, d := range dates {
+		var err error
+		if sorted[i], err = z.time(d); err != nil {
+			return nil, err
 		}
-		return time.Time{}, false
 	}
+	slices.SortFunc(sorted, time.Time.Compare)
+	return func(after time.Time) (time.Time, bool) {
+		i := sort.Search(len(sorted), func(i int) bool { return sorted[i].After(after) })
+		if i == len(sorted) {
+			return time.Time{}, false
+		}
+		return sorted[i], true
+	}, nil
 }
 
+// parseFilters reads filters as days of the week: those that are known ask for
+// nothing else.
 func (s *Schedule) parseFilters(doc scheduleDoc) error {
-	var either []func(time.Time) bool
+	either := [7]bool{}
 	for _, f := range doc.OrFilters {
-		fn, err := dayFilter(f.Fn)
+		kept, err := dayFilter(f.Fn)
 		if err != nil {
 			return err
 		}
-		either = append(either, fn)
+		for day := range either {
+			either[day] = either[day] || kept[day]
+		}
 	}
-	if len(either) > 0 {
-		s.keep = append(s.keep, func(t time.Time) bool {
-			return slices.ContainsFunc(either, func(f func(time.Time) bool) bool { return f(t) })
-		})
+	for day := range either {
+		s.refused[day] = len(doc.OrFilters) > 0 && !either[day]
 	}
-	for _, f := range doc.Filters {
-		fn, err := dayFilter(f.Fn)
+	for i, f := range slices.Concat(doc.Filters, doc.NotFilters) {
+		kept, err := dayFilter(f.Fn)
 		if err != nil {
 			return err
 		}
-		s.keep = append(s.keep, fn)
-	}
-	for _, f := range doc.NotFilters {
-		fn, err := dayFilter(f.Fn)
-		if err != nil {
-			return err
+		for day := range kept {
+			s.refused[day] = s.refused[day] || kept[day] == (i >= len(doc.Filters))
 		}
-		s.keep = append(s.keep, func(t time.Time) bool { return !fn(t) })
 	}
 	for _, f := range doc.Adjustments {
 		if !strings.HasSuffix(f.Fn, ".next_weekday") {
 			return refuse("Invalid schedule: adjustment %.80q is not known here", f.Fn)
 		}
-		s.adjust = append(s.adjust, nextWeekday)
+		s.onWeekday = true
 	}
 	return nil
 }
 
-func dayFilter(name string) (func(time.Time) bool, error) {
-	switch {
-	case strings.HasSuffix(name, ".is_weekday"):
-		return isWeekday, nil
-	case strings.HasSuffix(name, ".is_weekend"):
-		return func(t time.Time) bool { return !isWeekday(t) }, nil
+// dayFilter is the days of the week that a filter keeps.
+func dayFilter(name string) (kept [7]bool, err error) {
+	isWeekday := strings.HasSuffix(name, ".is_weekday")
+	if !isWeekday && !strings.HasSuffix(name, ".is_weekend") {
+		return kept, refuse("Invalid schedule: filter %.80q is not known here", name)
 	}
-	return nil, refuse("Invalid schedule: filter %.80q is not known here", name)
+	for day := range kept {
+		weekend := time.Weekday(day) == time.Saturday || time.Weekday(day) == time.Sunday
+		kept[day] = weekend != isWeekday
+	}
+	return kept, nil
 }
 
-func isWeekday(t time.Time) bool { return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday }
-
-func nextWeekday(t time.Time) time.Time {
-	for !isWeekday(t) {
-		t = t.AddDate(0, 0, 1)
-	}
-	return t
-}
-
-// Next returns the first n events after now, earliest first.
-func (s *Schedule) Next(now time.Time, n int) []Event {
+// Next returns the first n events after now, earliest first. It ends with ctx.
+func (s *Schedule) Next(ctx context.Context, now time.Time, n int) ([]Event, error) {
 	var all []Event
+	if !slices.Contains(s.refused[:], false) {
+		return nil, nil
+	}
 	for _, c := range s.Clocks {
-		after := now
-		if c.from.After(now) {
-			after = c.from.Add(-time.Nanosecond)
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		made := 0
-		for range maxTries {
-			t, ok := c.next(after)
-			if !ok || made >= n || (c.until != nil && t.After(*c.until)) {
-				break
-			}
-			after = t
-			if slices.ContainsFunc(s.keep, func(keep func(time.Time) bool) bool { return !keep(t) }) {
-				continue
-			}
-			for _, adjust := range s.adjust {
-				t = adjust(t)
-			}
+		for _, t := range s.times(c, now, n) {
 			all = append(all, Event{Start: t, Parameters: c.Parameters, Labels: c.Labels})
-			made++
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Event) int { return a.Start.Compare(b.Start) })
-	return all[:min(n, len(all))]
+	return all[:min(n, len(all))], nil
+}
+
+// times are the first n times of a clock after now.
+func (s *Schedule) times(c Clock, now time.Time, n int) []time.Time {
+	var out []time.Time
+	after := now
+	if first := time.Date(firstYear, 1, 1, 0, 0, 0, 0, time.UTC); first.After(after) {
+		after = first.Add(-time.Nanosecond)
+	}
+	if c.from.After(after) {
+		after = c.from.Add(-time.Nanosecond)
+	}
+	for tries := 0; tries < maxTries && len(out) < n; tries++ {
+		t, ok := c.next(after)
+		if !ok || t.Year() > lastYear || (c.until != nil && t.After(*c.until)) {
+			break
+		}
+		if after = t; s.refused[t.Weekday()] {
+			after = s.lastRefused(t)
+			continue
+		}
+		for s.onWeekday && (t.Weekday() == time.Saturday || t.Weekday() == time.Sunday) {
+			t = t.AddDate(0, 0, 1)
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// lastRefused is the end of the days that are refused in a row from t on.
+func (s *Schedule) lastRefused(t time.Time) time.Time {
+	days := 1
+	for s.refused[(int(t.Weekday())+days)%7] {
+		days++
+	}
+	year, month, day := t.Date()
+	end := time.Date(year, month, day+days, 0, 0, 0, 0, t.Location()).Add(-time.Nanosecond)
+	if end.Before(t) { // in a zone that puts its clocks back at midnight
+		return t
+	}
+	return end
 }

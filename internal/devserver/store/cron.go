@@ -153,29 +153,39 @@ func (f cronField) value(text string) (int, error) {
 	return n, nil
 }
 
-// next walks the wall clock of the zone. It gives up after five years, which
-// covers the 29th of February.
+// next walks the wall clock of the zone. It gives up after 40 years and a day more, in which
+// the 29th of February falls on each day of the week.
 func (c cron) next(after time.Time) (time.Time, bool) {
-	zone := after.Location()
 	y, m, d := after.Date()
 	day := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
-	end := day.AddDate(5, 0, 0)
-	for ; day.Before(end); day = day.AddDate(0, 0, 1) {
-		if !c.onDay(day) {
+	for end := day.AddDate(40, 0, 1); day.Before(end); {
+		switch {
+		case c.month&(1<<int(day.Month())) == 0:
+			day = time.Date(day.Year(), day.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+			continue
+		case c.onDay(day):
+			if t, ok := c.inDay(day, after); ok {
+				return t, true
+			}
+		}
+		day = day.AddDate(0, 0, 1)
+	}
+	return time.Time{}, false
+}
+
+// inDay is the first time of a day after the given one.
+func (c cron) inDay(day, after time.Time) (time.Time, bool) {
+	for h := range 24 {
+		if c.hour&(1<<h) == 0 {
 			continue
 		}
-		for h := range 24 {
-			if c.hour&(1<<h) == 0 {
+		for mi := range 60 {
+			if c.minute&(1<<mi) == 0 {
 				continue
 			}
-			for mi := range 60 {
-				if c.minute&(1<<mi) == 0 {
-					continue
-				}
-				t := time.Date(day.Year(), day.Month(), day.Day(), h, mi, 0, 0, zone)
-				if t.After(after) {
-					return t, true
-				}
+			t := time.Date(day.Year(), day.Month(), day.Day(), h, mi, 0, 0, after.Location())
+			if t.After(after) {
+				return t, true
 			}
 		}
 	}
@@ -183,9 +193,6 @@ func (c cron) next(after time.Time) (time.Time, bool) {
 }
 
 func (c cron) onDay(t time.Time) bool {
-	if c.month&(1<<int(t.Month())) == 0 {
-		return false
-	}
 	day, weekday := c.day&(1<<t.Day()) != 0, c.weekday&(1<<int(t.Weekday())) != 0
 	if c.dayOr {
 		return day || weekday

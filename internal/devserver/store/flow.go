@@ -79,46 +79,52 @@ func (s *Store) CreateFlow(ctx context.Context, in FlowInput) (string, error) {
 		return "", refuse("Invalid flow: name: missing data for required field")
 	}
 	var id string
+	var active bool
 	err := s.update(ctx, func(ctx context.Context, t *tx) (err error) {
-		id, err = t.createFlow(ctx, in, doc)
+		id, active, err = t.createFlow(ctx, in, doc)
 		return err
 	})
-	return id, err
+	if err != nil || !active {
+		return id, err
+	}
+	if _, err := s.scheduleFlowRuns(ctx, id); err != nil && !isAnswer(err) {
+		return "", err
+	}
+	return id, nil
 }
 
-func (t *tx) createFlow(ctx context.Context, in FlowInput, doc serializedFlow) (string, error) {
+// createFlow also reports whether the schedule of the flow was turned on.
+func (t *tx) createFlow(ctx context.Context, in FlowInput, doc serializedFlow) (id string, active bool, err error) {
 	tenantID, err := t.tenantOfProject(ctx, in.ProjectID)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	versionGroup, err := t.versionGroup(ctx, in, *doc.Name)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	groupID, same, err := t.flowGroup(ctx, tenantID, versionGroup, in.IdempotencyKey)
 	if err != nil || same != "" {
-		return same, err
+		return same, false, err
 	}
-	id, err := t.insertFlow(ctx, in, doc, flowKeys{tenantID, versionGroup, groupID})
-	if err != nil {
-		return "", err
+	if id, err = t.insertFlow(ctx, in, doc, flowKeys{tenantID, versionGroup, groupID}); err != nil {
+		return "", false, err
 	}
 	if err := t.registerTasks(ctx, id, tenantID, doc.Tasks); err != nil {
-		return "", err
+		return "", false, err
 	}
 	if err := t.registerEdges(ctx, id, tenantID, doc.Edges, doc.Reference); err != nil {
-		return "", err
+		return "", false, err
 	}
-	if err := t.archiveOlder(ctx, versionGroup, id); err != nil {
-		return "", err
+	if err := t.archiveOlder(ctx, versionGroup, id); err != nil || !in.Active {
+		return id, false, err
 	}
-	if in.Active {
-		// A schedule that cannot start does not undo a registration.
-		if _, err := t.setScheduleActive(ctx, id); err != nil && !isAnswer(err) {
-			return "", err
-		}
+	// A schedule that cannot start does not undo a registration.
+	active, err = t.setScheduleActive(ctx, id)
+	if isAnswer(err) {
+		return id, false, nil
 	}
-	return id, nil
+	return id, active, err
 }
 
 func (t *tx) tenantOfProject(ctx context.Context, projectID string) (string, error) {

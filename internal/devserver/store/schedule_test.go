@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -19,6 +20,13 @@ func TestScheduleNext(t *testing.T) {
 		"interval, no start":   {`[{"type": "IntervalClock", "interval": 5400000000}]`, "11-23T13:30 11-23T15:00 11-23T16:30"},
 		"interval in future":   {`[{"type": "IntervalClock", "interval": 3600000000, "start_date": {"dt": "2026-12-01T00:30:00", "tz": "UTC"}}]`, "12-01T00:30 12-01T01:30 12-01T02:30"},
 		"days of the calendar": {`[{"type": "IntervalClock", "interval": 86400000000, "start_date": {"dt": "2026-03-01T09:00:00", "tz": "Europe/Berlin"}}]`, "11-24T08:00 11-25T08:00 11-26T08:00"},
+		"hourly since year 2":  {`[{"type": "IntervalClock", "interval": 3600000000, "start_date": {"dt": "0002-01-01T00:30:00", "tz": "UTC"}}]`, "11-23T12:30 11-23T13:30 11-23T14:30"},
+		"daily since year 2":   {`[{"type": "IntervalClock", "interval": 86400000000, "start_date": {"dt": "0002-01-01T09:00:00", "tz": "UTC"}}]`, "11-24T09:00 11-25T09:00 11-26T09:00"},
+		"cron since year 2":    {`[{"type": "CronClock", "cron": "0 9 * * *", "start_date": {"dt": "0002-01-01T09:00:00", "tz": "UTC"}}]`, "11-24T09:00 11-25T09:00 11-26T09:00"},
+		"starts after 2200":    {`[{"type": "IntervalClock", "interval": 3600000000, "start_date": {"dt": "2201-01-01T00:00:00", "tz": "UTC"}}, {"type": "DatesClock", "dates": ["9999-01-01T00:00:00+00:00"]}]`, ""},
+		"every 31 years":       {`[{"type": "IntervalClock", "interval": 978307200000000, "start_date": {"dt": "2020-01-01T00:00:00", "tz": "UTC"}}]`, "01-01T00:00 01-01T00:00 01-02T00:00"},
+		"never kept":           {`[{"type": "CronClock", "cron": "* * * * *"}], "filters": [{"fn": "f.is_weekend"}, {"fn": "f.is_weekday"}]`, ""},
+		"kept by one of two":   {`[{"type": "CronClock", "cron": "0 0 * * fri,sat"}], "or_filters": [{"fn": "f.is_weekend"}, {"fn": "f.is_weekday"}], "not_filters": [{"fn": "f.is_weekend"}]`, "11-27T00:00 12-04T00:00 12-11T00:00"},
 		"ends":                 {`[{"type": "IntervalClock", "interval": 3600000000, ` + utc + `, "end_date": {"dt": "2026-11-23T13:59:00", "tz": "UTC"}}]`, "11-23T13:00"},
 		"cron":                 {`[{"type": "CronClock", "cron": "15 8 * * mon-fri"}]`, "11-24T08:15 11-25T08:15 11-26T08:15"},
 		"cron in a zone":       {`[{"type": "CronClock", "cron": "0 9 * * *", "start_date": {"dt": "2020-01-01T00:00:00", "tz": "America/New_York"}}]`, "11-23T14:00 11-24T14:00 11-25T14:00"},
@@ -26,6 +34,7 @@ func TestScheduleNext(t *testing.T) {
 		"cron day or weekday":  {`[{"type": "CronClock", "cron": "0 0 25 * sun"}]`, "11-25T00:00 11-29T00:00 12-06T00:00"},
 		"cron day and weekday": {`[{"type": "CronClock", "cron": "0 0 25 * fri", "day_or": false}]`, "12-25T00:00 06-25T00:00 02-25T00:00"},
 		"cron leap day":        {`[{"type": "CronClock", "cron": "0 0 29 2 *"}]`, "02-29T00:00 02-29T00:00 02-29T00:00"},
+		"cron leap Monday":     {`[{"type": "CronClock", "cron": "0 0 29 2 mon", "day_or": false}]`, "02-29T00:00 02-29T00:00 02-29T00:00"},
 		"cron name":            {`[{"type": "CronClock", "cron": "@monthly"}]`, "12-01T00:00 01-01T00:00 02-01T00:00"},
 		"cron over the end":    {`[{"type": "CronClock", "cron": "0 0 * * fri-mon"}]`, "11-27T00:00 11-28T00:00 11-29T00:00"},
 		"never":                {`[{"type": "CronClock", "cron": "0 0 31 2 *"}]`, ""},
@@ -41,14 +50,47 @@ func TestScheduleNext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			events, err := s.Next(t.Context(), newClock().now, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var got []string
-			for _, e := range s.Next(newClock().now, 3) {
+			for _, e := range events {
 				got = append(got, e.Start.UTC().Format("01-02T15:04"))
 			}
 			if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestScheduleSearchEnds gives each kind of clock filters that refuse all its
+// events, a hundred times. The time limit is far above what that takes.
+func TestScheduleSearchEnds(t *testing.T) {
+	t.Parallel()
+	for name, clock := range map[string]string{
+		"minutes": `"type": "IntervalClock", "interval": 60000000, "start_date": {"dt": "0002-01-01T00:00:00", "tz": "UTC"}`,
+		"days":    `"type": "IntervalClock", "interval": 86400000000, "start_date": {"dt": "0002-01-01T00:00:00", "tz": "UTC"}`,
+		"weeks":   `"type": "IntervalClock", "interval": 604800000000, "start_date": {"dt": "2020-01-04T00:00:00", "tz": "Europe/Berlin"}`,
+		"cron":    `"type": "CronClock", "cron": "0 0 * * sat"`,
+		"leap":    `"type": "CronClock", "cron": "0 0 29 2 sat", "day_or": false`,
+		"never":   `"type": "CronClock", "cron": "* * 31 2 *"`,
+	} {
+		for _, filters := range []string{`"filters": [{"fn": "f.is_weekday"}, {"fn": "f.is_weekend"}]`, `"filters": [{"fn": "f.is_weekday"}]`} {
+			s, err := store.ParseSchedule(json.RawMessage(`{"clocks": [` + strings.TrimSuffix(strings.Repeat(`{`+clock+`},`, 100), ",") + `], ` + filters + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+			if _, err := s.Next(ctx, newClock().now, 10); err != nil {
+				t.Errorf("%s, %s: %v", name, filters, err)
+			}
+			stop()
+			if _, err := s.Next(ctx, newClock().now, 10); err == nil && !strings.Contains(filters, "weekend") {
+				t.Errorf("%s: the search goes on after its request", name)
+			}
+		}
 	}
 }
 
@@ -65,6 +107,7 @@ func TestScheduleRefusals(t *testing.T) {
 		`{"clocks": [{"type": "CronClock", "cron": "* * * * *", "start_date": {"dt": "2020-01-01", "tz": "Mars"}}]}`: "invalid time zone",
 		`{"clocks": [], "filters": [{"fn": "my.own"}]}`:                                                              `filter "my.own"`,
 		`{"clocks": [], "adjustments": [{"fn": "my.own"}]}`:                                                          `adjustment "my.own"`,
+		`{"clocks": [], "x": "` + strings.Repeat("x", 1_000_000) + `"}`:                                              "longer than 1000000 bytes",
 		`{"clocks": [` + strings.Repeat(`{},`, 100) + `{}]}`:                                                         "more than 100 clocks",
 	} {
 		if _, err := store.ParseSchedule(json.RawMessage(schedule)); err == nil || !strings.Contains(err.Error(), want) {
@@ -122,5 +165,20 @@ func TestClockLabelsAndParameters(t *testing.T) {
 	bare := f.flow(`{"name": "g", "parameters": [{"name": "n", "required": true}], ` + scheduled("null", "{}") + `}`)
 	if _, err := f.SetScheduleActive(t.Context(), bare); err == nil || !strings.Contains(err.Error(), "required parameters") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// TestFlowsAreBounded refuses what would keep everybody else from writing.
+func TestFlowsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := open(t, store.Options{})
+	flow := f.flow(`{"name": "f", "tasks": [{"slug": "a"}, {"slug": "b"}]}`)
+	tasks := `[` + strings.TrimSuffix(strings.Repeat(`{"slug": "a"},`, 20_000), ",") + `]`
+	if err := f.RegisterTasks(t.Context(), flow, json.RawMessage(tasks)); err == nil || !strings.Contains(err.Error(), "20000 tasks") {
+		t.Errorf("tasks: error is %v", err)
+	}
+	edges := `[` + strings.TrimSuffix(strings.Repeat(`{"upstream_task": "a", "downstream_task": "b"},`, 100_001), ",") + `]`
+	if err := f.RegisterEdges(t.Context(), flow, json.RawMessage(edges)); err == nil || !strings.Contains(err.Error(), "100000 edges") {
+		t.Errorf("edges: error is %v", err)
 	}
 }

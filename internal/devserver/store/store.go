@@ -67,7 +67,12 @@ type Store struct {
 }
 
 // limits bound foreign input; they are fields so that tests can lower them.
-type limits struct{ state, flow int }
+type limits struct {
+	// state and flow are in bytes.
+	state, flow int
+	// tasks and edges are those of one flow: each run of it gets so many task runs.
+	tasks, edges int
+}
 
 // Open opens or creates the database, brings it to the newest schema and makes
 // sure that the default tenant exists.
@@ -81,7 +86,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Store{opts: opts, sizes: limits{state: 1_000_000, flow: 64 << 20}}
+	s := &Store{opts: opts, sizes: limits{state: 1_000_000, flow: 64 << 20, tasks: 20_000, edges: 100_000}}
 	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
 	}

@@ -93,6 +93,9 @@ func (t *tx) tenantOfFlow(ctx context.Context, flowID string) (string, error) {
 }
 
 func (t *tx) registerTasks(ctx context.Context, flowID, tenantID string, tasks []serializedTask) error {
+	if err := t.fits(ctx, "SELECT count(*) FROM task WHERE flow_id = ?", flowID, len(tasks), t.s.sizes.tasks, "tasks"); err != nil {
+		return err
+	}
 	for i, task := range tasks {
 		if task.Slug == nil || *task.Slug == "" {
 			return refuse("Invalid flow: tasks[%d].slug: missing data for required field", i)
@@ -113,6 +116,19 @@ func (t *tx) registerTasks(ctx context.Context, flowID, tenantID string, tasks [
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// fits refuses what would make a flow larger than the limit. Everybody who
+// writes waits while it is registered or started.
+func (t *tx) fits(ctx context.Context, count, flowID string, more, limit int, what string) error {
+	var have int
+	if _, err := t.one(ctx, count, []any{flowID}, &have); err != nil {
+		return err
+	}
+	if have+more > limit {
+		return refuse("A flow may have %d %s here, this one has %d.", limit, what, have+more)
 	}
 	return nil
 }
@@ -145,6 +161,9 @@ func functionName(raw json.RawMessage) any {
 }
 
 func (t *tx) registerEdges(ctx context.Context, flowID, tenantID string, edges []serializedEdge, reference []slugRef) error {
+	if err := t.fits(ctx, "SELECT count(*) FROM edge WHERE flow_id = ?", flowID, max(len(edges), len(reference)), t.s.sizes.edges, "edges"); err != nil {
+		return err
+	}
 	ids := map[slugRef]string{}
 	err := t.each(ctx, "SELECT slug, id FROM task WHERE flow_id = ?", []any{flowID}, func(r *sql.Rows) error {
 		var slug, id string
@@ -190,6 +209,9 @@ func (t *tx) appendSerializedTasks(ctx context.Context, flowID string, raw json.
 	var text string
 	if _, err := t.one(ctx, "SELECT coalesce(serialized_flow, '{}') FROM flow WHERE id = ?", []any{flowID}, &text); err != nil {
 		return err
+	}
+	if len(text)+len(raw) > t.s.sizes.flow {
+		return refuse("Serialized flow is larger than %d bytes.", t.s.sizes.flow)
 	}
 	var doc map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
