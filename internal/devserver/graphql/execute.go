@@ -59,9 +59,6 @@ func New(s *store.Store, limits Limits, log *slog.Logger) (*Executor, error) {
 	}, nil
 }
 
-// maxAnswer bounds the text of an answer.
-const maxAnswer = 64 << 20
-
 // JSON is the text of the answer. One that would be larger than 64 MiB becomes
 // an error.
 func (r *Response) JSON() []byte {
@@ -81,9 +78,10 @@ func (r *Response) JSON() []byte {
 	if e.write(o); !e.over {
 		return b.Bytes()
 	}
-	tooLarge := &Response{Executed: true, errors: []*Error{input("answer is larger than %d bytes; add a limit", maxAnswer)}}
-	return tooLarge.JSON()
+	return tooLarge().JSON()
 }
+
+func tooLarge() *Response { return &Response{Executed: true, errors: []*Error{errTooLarge()}} }
 
 // Errors returns the errors of the answer.
 func (r *Response) Errors() []*Error { return r.errors }
@@ -93,6 +91,7 @@ type run struct {
 	*Executor
 	request Request
 	values  *coercer
+	budget  *budget
 	errors  []*Error
 }
 
@@ -106,7 +105,7 @@ func (e *Executor) Execute(ctx context.Context, req Request) *Response {
 	if err != nil {
 		return &Response{errors: []*Error{err}}
 	}
-	r := &run{Executor: e, request: req, values: &coercer{schema: e.schema}}
+	r := &run{Executor: e, request: req, values: &coercer{schema: e.schema}, budget: &budget{left: maxAnswer}}
 	if err := r.values.variables(op, req.Variables); err != nil {
 		return &Response{errors: []*Error{err}}
 	}
@@ -114,6 +113,9 @@ func (e *Executor) Execute(ctx context.Context, req Request) *Response {
 		return &Response{errors: []*Error{fail(codeValidation, "subscriptions are not supported")}}
 	}
 	data, ok := r.operation(ctx, op)
+	if r.budget.left < 0 {
+		return tooLarge()
+	}
 	res := &Response{Executed: true, errors: r.errors}
 	if ok {
 		res.data = data
@@ -192,7 +194,7 @@ func (r *run) tableField(ctx context.Context, k *selected, args fields) (value a
 	name := k.field.Name
 	keys := r.values.collect(k.sets...)
 	reader := func(rd store.Reader) *rowReader {
-		return &rowReader{cat: r.cat, values: r.values, limits: r.limits, read: rd}
+		return &rowReader{cat: r.cat, values: r.values, limits: r.limits, budget: r.budget, read: rd}
 	}
 	s, err := newSelector(args)
 	if err != nil {
@@ -248,8 +250,11 @@ func (r *run) complete(ctx context.Context, k *selected, typ *ast.Type, value an
 		r.fail(ctx, k, path, v)
 		return nil
 	case payload:
-		out := &object{}
-		for _, inner := range r.values.collect(k.sets...) {
+		out, keys := &object{}, r.values.collect(k.sets...)
+		if r.budget.take(rowWeight+valueWeight*len(keys)) != nil {
+			return nil
+		}
+		for _, inner := range keys {
 			if inner.field.Name == "__typename" {
 				out.set(inner.key, typ.Name())
 				continue

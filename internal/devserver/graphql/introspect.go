@@ -10,7 +10,7 @@ import (
 
 // introspect answers __schema and __type from the schema itself.
 func (r *run) introspect(k *selected, args fields) any {
-	in := &introspection{schema: r.schema, values: r.values}
+	in := &introspection{schema: r.schema, values: r.values, budget: r.budget}
 	if k.field.Name == "__type" {
 		def := r.schema.Types[text(args, "name")]
 		if def == nil {
@@ -24,14 +24,18 @@ func (r *run) introspect(k *selected, args fields) any {
 type introspection struct {
 	schema *ast.Schema
 	values *coercer
+	budget *budget
 }
 
 // property answers one field of an introspection object.
 type property func(k *selected) any
 
 func (in *introspection) each(k *selected, typename string, of map[string]property) any {
-	out := &object{}
-	for _, inner := range in.values.collect(k.sets...) {
+	out, keys := &object{}, in.values.collect(k.sets...)
+	if in.budget.take(rowWeight+valueWeight*len(keys)) != nil {
+		return nil // types name each other without an end
+	}
+	for _, inner := range keys {
 		switch answer := of[inner.field.Name]; {
 		case inner.field.Name == "__typename":
 			out.set(inner.key, typename)

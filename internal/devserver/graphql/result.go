@@ -2,6 +2,7 @@ package graphql
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -20,6 +21,9 @@ func (o *object) set(key string, value any) {
 	o.keys = append(o.keys, key)
 	o.values = append(o.values, value)
 }
+
+// jsonText is JSON as the database has it. Many keys may share one text.
+type jsonText string
 
 // encoder writes an answer and stops at a limit: rows that many parents share
 // stand once in memory but many times in the text.
@@ -55,6 +59,8 @@ func (e *encoder) write(v any) {
 			v = json.RawMessage("null")
 		}
 		e.b.Write(v)
+	case jsonText:
+		e.b.WriteString(cmp.Or(string(v), "null"))
 	case time.Time:
 		e.encode(store.FormatTime(v))
 	case fields:

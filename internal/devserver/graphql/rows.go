@@ -2,7 +2,6 @@ package graphql
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ type rowReader struct {
 	cat    *catalogue
 	values *coercer
 	limits Limits
+	budget *budget
 	read   store.Reader
 }
 
@@ -65,19 +65,20 @@ func (r *rowReader) rows(ctx context.Context, t *table, s selector, keys []*sele
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.read.Select(ctx, query, c.args...)
+	var records []record
+	err = r.read.Each(ctx, query, c.args, func(row store.Row) error {
+		if len(records) == r.limits.Rows {
+			return input("selection of %s has more than %d rows; add a limit", t.name, r.limits.Rows)
+		}
+		one := record{out: &object{}, row: row}
+		if s.parent != "" {
+			one.parent = row[len(row)-1]
+		}
+		records = append(records, one)
+		return r.budget.take(weight(row))
+	})
 	if err != nil {
 		return nil, err
-	}
-	if len(rows) > r.limits.Rows {
-		return nil, input("selection of %s has more than %d rows; add a limit", t.name, r.limits.Rows)
-	}
-	records := make([]record, len(rows))
-	for i, row := range rows {
-		records[i] = record{out: &object{}, row: row}
-		if s.parent != "" {
-			records[i].parent = row[len(row)-1]
-		}
 	}
 	for _, k := range keys {
 		if err := r.fill(ctx, p, records, k); err != nil {
@@ -89,6 +90,9 @@ func (r *rowReader) rows(ctx context.Context, t *table, s selector, keys []*sele
 
 // fill sets one key in all records.
 func (r *rowReader) fill(ctx context.Context, p plan, records []record, k *selected) error {
+	if err := r.budget.take(valueWeight * len(records)); err != nil {
+		return err
+	}
 	name := k.field.Name
 	if name == "__typename" {
 		for _, rec := range records {
@@ -118,7 +122,7 @@ func answerValue(column column, v any) any {
 	switch v := v.(type) {
 	case string:
 		if column.typ == "jsonb" {
-			return json.RawMessage(v)
+			return jsonText(v)
 		}
 		return v
 	case int64:
@@ -288,13 +292,12 @@ func (r *rowReader) count(ctx context.Context, t *table, s selector, k *selected
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.read.Select(ctx, query, c.args...)
-	for _, row := range rows {
+	return out, r.read.Each(ctx, query, c.args, func(row store.Row) error {
 		var parent any
 		if len(row) > 1 {
 			parent = row[1]
 		}
 		out[parent], _ = row[0].(int64)
-	}
-	return out, err
+		return r.budget.take(weight(row))
+	})
 }

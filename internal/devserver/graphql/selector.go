@@ -73,6 +73,10 @@ func (c *compiler) orderBy(t *table, alias, name string, value any) ([]orderTerm
 		return nil, nil
 	}
 	if rel, ok := t.relation(name); ok && !rel.many {
+		if err := c.enter(); err != nil {
+			return nil, err
+		}
+		defer c.leave()
 		inner := c.newAlias()
 		other := c.cat.tables[rel.table]
 		terms, err := c.order(other, inner, []any{value})

@@ -8,10 +8,12 @@ import (
 )
 
 const (
-	maxTerms    = 1000
-	maxPattern  = 200
-	alwaysTrue  = "1"
-	alwaysFalse = "0"
+	maxTerms         = 1000
+	maxRelations     = 20
+	maxRelationDepth = 4
+	maxPattern       = 200
+	alwaysTrue       = "1"
+	alwaysFalse      = "0"
 )
 
 // compiler turns filters and orders into SQL. Every name comes from the
@@ -22,7 +24,22 @@ type compiler struct {
 	args   []any
 	terms  int
 	alias  int
+	// relations are those of the filter and the order so far, below those around the
+	// term that is compiled.
+	relations, below int
 }
+
+// enter counts a relation that a filter or an order looks through. Each one
+// below another multiplies what is looked at.
+func (c *compiler) enter() error {
+	c.relations++
+	if c.below++; c.below > maxRelationDepth || c.relations > maxRelations {
+		return input("filter or order looks through more than %d relations, or through %d one below the other", maxRelations, maxRelationDepth)
+	}
+	return nil
+}
+
+func (c *compiler) leave() { c.below-- }
 
 func (c *compiler) bind(v any) string {
 	c.args = append(c.args, v)
@@ -114,6 +131,10 @@ func (c *compiler) list(t *table, alias string, value any) ([]string, error) {
 }
 
 func (c *compiler) exists(rel relation, alias string, value any) (string, error) {
+	if err := c.enter(); err != nil {
+		return "", err
+	}
+	defer c.leave()
 	other := c.cat.tables[rel.table]
 	inner := c.newAlias()
 	term, err := c.where(other, inner, value)

@@ -86,9 +86,11 @@ func (f fixture) setTask(id, state string) {
 func (f fixture) rows(query string, args ...any) []store.Row {
 	f.t.Helper()
 	var rows []store.Row
-	f.must(f.View(f.t.Context(), func(ctx context.Context, r store.Reader) (err error) {
-		rows, err = r.Select(ctx, query, args...)
-		return err
+	f.must(f.View(f.t.Context(), func(ctx context.Context, r store.Reader) error {
+		return r.Each(ctx, query, args, func(row store.Row) error {
+			rows = append(rows, row)
+			return nil
+		})
 	}))
 	return rows
 }

@@ -451,31 +451,35 @@ func TestFileIsKept(t *testing.T) {
 		t.Error("data was lost")
 	}
 	if err := again.View(t.Context(), func(ctx context.Context, r store.Reader) error {
-		_, err := r.Select(ctx, "DELETE FROM flow")
-		return err
+		return r.Each(ctx, "DELETE FROM flow", nil, func(store.Row) error { return nil })
 	}); err == nil {
 		t.Error("a reader could write")
 	}
 }
 
-// TestCancelledReaderLeavesTheConnectionUsable cuts a query that would never
-// end; in memory there is only one connection.
-func TestCancelledReaderLeavesTheConnectionUsable(t *testing.T) {
+// TestEndlessReadLeavesTheConnectionUsable cuts a query that would never end, for
+// its request or for its own time limit; in memory there is only one connection.
+func TestEndlessReadLeavesTheConnectionUsable(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"", filepath.Join(t.TempDir(), "dev.db")} {
-		f := open(t, store.Options{File: file})
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		err := f.View(ctx, func(ctx context.Context, r store.Reader) error {
-			_, err := r.Select(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
-			return err
-		})
-		cancel()
-		if err == nil {
-			t.Error("the query ended")
+		for _, limits := range []struct {
+			request, read time.Duration
+			want          string
+		}{{50 * time.Millisecond, 0, "deadline"}, {time.Minute, 50 * time.Millisecond, "took longer than 50ms"}} {
+			f := open(t, store.Options{File: file, ReadTimeout: limits.read})
+			ctx, cancel := context.WithTimeout(t.Context(), limits.request)
+			err := f.View(ctx, func(ctx context.Context, r store.Reader) error {
+				return r.Each(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", nil, func(store.Row) error { return nil })
+			})
+			cancel()
+			if err == nil || !strings.Contains(err.Error(), limits.want) {
+				t.Errorf("error is %v, want %q", err, limits.want)
+			}
+			if got := f.value("SELECT slug FROM tenant"); got != "default" {
+				t.Errorf("tenant is %v", got)
+			}
+			f.flow(`{"name": "f"}`)
+			_ = f.Close()
 		}
-		if got := f.value("SELECT slug FROM tenant"); got != "default" {
-			t.Errorf("tenant is %v", got)
-		}
-		f.flow(`{"name": "f"}`)
 	}
 }

@@ -42,6 +42,9 @@ type Options struct {
 	Generation Generation
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// ReadTimeout is how long one read may hold its connection, 2 s if zero. In
+	// memory there is one connection for all.
+	ReadTimeout time.Duration
 	// BetweenReadAndInsert, if set, is called while a flow run state is written:
 	// after the version of the run was read and before the row is inserted, with no
 	// lock held. Both servers have this gap and no unique key, so two writers at
@@ -85,6 +88,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.ReadTimeout == 0 {
+		opts.ReadTimeout = 2 * time.Second
 	}
 	s := &Store{opts: opts, sizes: limits{state: 1_000_000, flow: 64 << 20, tasks: 20_000, edges: 100_000}}
 	if err := s.connect(ctx); err != nil {

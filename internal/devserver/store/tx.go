@@ -45,13 +45,22 @@ func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error)
 	})
 }
 
-// view runs fn on one consistent state of the database.
+// view runs fn on one consistent state of the database. Others may wait for the
+// connection, so that fn gets only so much time for it.
 func (s *Store) view(ctx context.Context, fn func(context.Context, *tx) error) error {
 	begin := ""
 	if s.snapshot {
 		begin = "BEGIN"
 	}
-	return s.inTx(ctx, s.readers, begin, fn)
+	return s.inTx(ctx, s.readers, begin, func(ctx context.Context, t *tx) error {
+		limited, cancel := context.WithTimeout(ctx, s.opts.ReadTimeout)
+		defer cancel()
+		err := fn(limited, t)
+		if err != nil && limited.Err() != nil && ctx.Err() == nil {
+			return refuse("Query took longer than %v. Ask for less, or with a simpler filter.", s.opts.ReadTimeout)
+		}
+		return err
+	})
 }
 
 func (s *Store) inTx(ctx context.Context, pool chan *handle, begin string, fn func(context.Context, *tx) error) error {
@@ -210,12 +219,11 @@ func (s *Store) View(ctx context.Context, fn func(context.Context, Reader) error
 	return s.view(ctx, func(ctx context.Context, t *tx) error { return fn(ctx, Reader{t}) })
 }
 
-// Select returns all rows of a query. The query text must come from the
+// Each calls fn for every row of a query. The query text must come from the
 // program, never from a request; values go into args.
-func (r Reader) Select(ctx context.Context, query string, args ...any) ([]Row, error) {
-	var out []Row
+func (r Reader) Each(ctx context.Context, query string, args []any, fn func(Row) error) error {
 	var dest []any
-	err := r.t.each(ctx, query, args, func(rows *sql.Rows) error {
+	return r.t.each(ctx, query, args, func(rows *sql.Rows) error {
 		if dest == nil {
 			names, err := rows.Columns()
 			if err != nil {
@@ -227,8 +235,9 @@ func (r Reader) Select(ctx context.Context, query string, args ...any) ([]Row, e
 		for i := range rec {
 			dest[i] = &rec[i]
 		}
-		out = append(out, rec)
-		return rows.Scan(dest...)
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		return fn(rec)
 	})
-	return out, err
 }
