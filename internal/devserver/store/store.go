@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -59,7 +60,7 @@ type Options struct {
 // Store is the database. Its methods may be called from many goroutines.
 type Store struct {
 	opts     Options
-	dbs      []*sql.DB
+	handles  []*handle
 	writers  chan *handle
 	readers  chan *handle
 	snapshot bool
@@ -93,13 +94,18 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts.ReadTimeout = 2 * time.Second
 	}
 	s := &Store{opts: opts, sizes: limits{state: 1_000_000, flow: 64 << 20, tasks: 20_000, edges: 100_000}}
-	if err := s.connect(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.Close())
-	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(s.named(err), s.Close())
 	}
 	return s, nil
+}
+
+// named says which database an error is about.
+func (s *Store) named(err error) error {
+	if s.opts.File == "" {
+		return fmt.Errorf("database: %w", err)
+	}
+	return fmt.Errorf("database %s: %w", s.opts.File, err)
 }
 
 // Generation reports whose rules the store applies.
@@ -111,21 +117,34 @@ func (s *Store) TenantID() string { return s.tenantID }
 // Now is the time of the store's clock.
 func (s *Store) Now() time.Time { return s.opts.Now() }
 
-// Close closes the database. Operations that run meanwhile fail.
+// Close closes the database, after the operations that run. SQLite brings what was
+// written into the one file when its last connection goes.
 func (s *Store) Close() error {
 	var errs []error
-	for _, db := range s.dbs {
-		errs = append(errs, db.Close())
+	for _, h := range slices.Backward(s.handles) { // readers may not write, so the writer is the last
+		h.inUse.Lock()
+		errs = append(errs, h.close())
+		h.inUse.Unlock()
 	}
-	return errors.Join(errs...)
+	s.handles = nil
+	if err := errors.Join(errs...); err != nil {
+		return s.named(err)
+	}
+	return nil
 }
 
 func (s *Store) prepare(ctx context.Context) error {
+	if err := own(s.opts.File); err != nil {
+		return err
+	}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
 	if err := s.connectReaders(ctx); err != nil {
-		return fmt.Errorf("open database for reading: %w", err)
+		return err
 	}
 	return s.ensureTenant(ctx)
 }
@@ -198,13 +217,14 @@ func (s *Store) open(ctx context.Context, name string) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.dbs = append(s.dbs, db)
 	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, db.Close())
 	}
-	return &handle{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+	h := &handle{db: db, conn: conn, stmts: map[string]*sql.Stmt{}}
+	s.handles = append(s.handles, h)
+	return h, nil
 }
 
 func newID() string { return uuid.NewString() }

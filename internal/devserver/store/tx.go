@@ -3,16 +3,33 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"modernc.org/sqlite"
 )
 
 // handle is one connection with its prepared statements.
 type handle struct {
+	db    *sql.DB
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
+	// inUse is held by the operation that has it.
+	inUse sync.Mutex
+}
+
+// close also closes the statements: with an open one SQLite keeps the connection,
+// and the files beside the database.
+func (h *handle) close() error {
+	var errs []error
+	for _, st := range h.stmts {
+		errs = append(errs, st.Close())
+	}
+	return errors.Join(append(errs, h.conn.Close(), h.db.Close())...)
 }
 
 // tx is a transaction on one connection.
@@ -63,12 +80,19 @@ func (s *Store) view(ctx context.Context, fn func(context.Context, *tx) error) e
 	})
 }
 
-func (s *Store) inTx(ctx context.Context, pool chan *handle, begin string, fn func(context.Context, *tx) error) error {
+func (s *Store) inTx(ctx context.Context, pool chan *handle, begin string, fn func(context.Context, *tx) error) (err error) {
 	h, err := take(ctx, pool)
 	if err != nil {
 		return err
 	}
-	defer func() { pool <- h }()
+	h.inUse.Lock()
+	defer func() {
+		h.inUse.Unlock()
+		pool <- h
+		if _, ok := errors.AsType[*sqlite.Error](err); ok {
+			err = s.named(err)
+		}
+	}()
 	t := &tx{s: s, h: h}
 	if begin == "" {
 		return fn(ctx, t)

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// own makes the files of a database readable for nobody else: parameters, logs
+// and run configs are in them. SQLite gives the files beside it the same mode.
+func own(file string) error {
+	if file == "" {
+		return nil
+	}
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		created, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the file that the operator names
+		if err != nil {
+			return err
+		}
+		return created.Close()
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errors.New("not a regular file")
+	}
+	for _, name := range []string{file, file + "-wal", file + "-shm"} {
+		if err := private(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func private(file string) error {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Mode().Perm()&0o077 == 0) {
+		return nil
+	}
+	return errors.Join(err, os.Chmod(file, 0o600))
+}
