@@ -29,24 +29,25 @@ type launcher struct {
 	restored restored
 }
 
-// Build makes the Job of an offer.
-func (l *launcher) Build(ctx context.Context, o Offer) (*batchv1.Job, error) {
+// Build makes the Job of an offer. Its notes are what the run's author should know
+// of it.
+func (l *launcher) Build(_ context.Context, o Offer) (*batchv1.Job, []string, error) {
 	settings := l.job
 	settings.TenantID = l.a.api.TenantID()
-	return BuildJob(ctx, o.Run.FlowRun, settings, o.Attempt, o.Run.Job, l.a.c.Logger)
+	job, warnings, err := BuildJob(o.Run.FlowRun, settings, o.Attempt, o.Run.Job)
+	var notes []string
+	for _, w := range warnings {
+		if !w.OfAgent { // that was said when the agent started
+			notes = append(notes, "Job: "+w.String())
+		}
+	}
+	return job, notes, err
 }
 
 // BuildJob makes the Job of a flow run's attempt, under the name that was promised
-// if there is one. Keys that Kubernetes does not know are said and left out, as the
-// API server does with them.
-func BuildJob(ctx context.Context, run prefect1.FlowRun, settings jobspec.Settings, attempt, promised string, log *slog.Logger) (*batchv1.Job, error) {
-	job, err := jobspec.JobAs(SpecRun(run), settings, attempt, promised)
-	var decode *jobspec.DecodeError
-	if job != nil && errors.As(err, &decode) && decode.OnlyUnknown() {
-		log.WarnContext(ctx, "job template has unknown keys", slog.String("flow_run_id", string(run.ID)), slog.Any("error", err))
-		return job, nil
-	}
-	return job, err
+// if there is one.
+func BuildJob(run prefect1.FlowRun, settings jobspec.Settings, attempt, promised string) (*batchv1.Job, []jobspec.Warning, error) {
+	return jobspec.JobAs(SpecRun(run), settings, attempt, promised)
 }
 
 // SpecRun is what package jobspec needs to know of a flow run.
@@ -120,8 +121,15 @@ func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run])
 	var logs []flowrun.Log
 	var aborted []dispatch.Outcome[Run]
 	for _, o := range outcomes {
-		line := flowrun.Log{FlowRunID: o.Offer.ID, Name: l.a.c.Name, Level: flowrun.LevelInfo, Message: fmt.Sprintf(messageJob, o.Job)}
+		line := flowrun.Log{FlowRunID: o.Offer.ID, Name: l.a.c.Name, Level: flowrun.LevelWarning}
+		for _, note := range o.Notes {
+			line.Message = note
+			logs = append(logs, line)
+			l.a.c.Logger.WarnContext(ctx, "flow run has a warning", slog.String("flow_run_id", string(o.Offer.ID)), slog.String("reason", note))
+		}
+		line.Level, line.Message = flowrun.LevelInfo, fmt.Sprintf(messageJob, o.Job)
 		if o.Phase == dispatch.Aborted {
+			o.Err = l.explained(o.Err)
 			aborted = append(aborted, o)
 			line.Level, line.Message = flowrun.LevelError, o.Err.Error()
 		}
@@ -133,6 +141,14 @@ func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run])
 		}
 	}
 	l.fail(ctx, aborted)
+}
+
+// explained says which of our own changes a refusal is about.
+func (l *launcher) explained(err error) error {
+	if hint := jobspec.RefusalHint(err.Error(), l.job.Keep); hint != "" {
+		return fmt.Errorf("%w. %s", err, hint)
+	}
+	return err
 }
 
 // fail tries until the runs are told or the context ends: a run that is claimed

@@ -27,6 +27,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/reaper"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 	"github.com/prefect-kube/prefect-kube/internal/status"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 const (
@@ -268,7 +269,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 	if err != nil {
 		return jobspec.Settings{}, cmp.Or(cfg.CheckCredential(), err)
 	}
-	loader, err := templates(cfg)
+	roots, err := authorities(cfg.CABundle)
 	if err != nil {
 		return jobspec.Settings{}, err
 	}
@@ -278,7 +279,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
-		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: loader.Text,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.New(template.Options{Roots: roots}).Text,
 		Keep: cfg.Keep, Volumes: cfg.Volumes, VolumeMounts: cfg.VolumeMounts,
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {

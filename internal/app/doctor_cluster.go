@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,14 +131,13 @@ func lookAtJob(ctx context.Context, p *patient) []Finding {
 		settings.Credential = hidden
 	}
 	const mend = "check the job template, and what --service-account-name, JOB_MEM_REQUEST and their like say"
-	job, err := jobspec.Job(plainRun(p.cfg.CoreVersion), settings, flowrun.Attempt(1))
-	unknown, _ := errors.AsType[*jobspec.DecodeError](err)
-	if err != nil && (unknown == nil || job == nil || !unknown.OnlyUnknown()) {
+	job, told, err := jobspec.Job(plainRun(p.cfg.CoreVersion), settings, flowrun.Attempt(1))
+	if err != nil {
 		return broken(mend, "cannot be built: %v", err)
 	}
 	var findings []Finding
-	if unknown != nil {
-		findings = doubtful("correct the template: Kubernetes drops what it does not know", "%v", unknown)
+	for _, w := range told {
+		findings = append(findings, doubtful(w.Mend, "%s %s", w.Place, w.Text)...)
 	}
 	_, warnings, refused := p.cluster.DryRunWarned(ctx, job)
 	for _, warning := range warnings {
@@ -145,7 +145,7 @@ func lookAtJob(ctx context.Context, p *patient) []Finding {
 			"the API server warns: %s", warning)...)
 	}
 	if refused != nil {
-		findings = append(findings, failing(refused, mend)...)
+		findings = append(findings, failing(refused, cmp.Or(jobspec.RefusalHint(refused.Error(), p.cfg.Keep), mend))...)
 	}
 	if len(findings) == 0 {
 		return healthy("can be built, and the API server would take it")

@@ -187,10 +187,10 @@ func illnesses(t *testing.T) map[string]illness {
 			"fail  job template: ", "      mend: check --job-template and what is needed to read it", `skip  job: not checked, since "job template" failed`,
 		}},
 		"a template with a slip": {flags: map[string][]string{"job-template": {"testdata/slip.yaml"}}, want: []string{
-			"warn  job: ", "      mend: correct the template: Kubernetes drops what it does not know", "ok    job template: testdata/slip.yaml",
+			"warn  job: ", "      mend: did you mean tolerations?", "ok    job template: testdata/slip.yaml",
 		}},
 		"a template with a slip, and a quota": {flags: map[string][]string{"job-template": {"testdata/slip.yaml"}}, denied: []*override{deny("POST", "/jobs$", 422, "spec: too much")}, want: []string{
-			"warn  job: ", "      mend: correct the template: Kubernetes drops", `fail  job: create jobs "prefect-job-`, "      mend: check the job template, and what",
+			"warn  job: ", "      mend: did you mean tolerations?", `fail  job: create jobs "prefect-job-`, "      mend: check the job template, and what",
 		}},
 		"a template with a signature": {flags: map[string][]string{"job-template": {signed}}, want: []string{"ok    job template: " + strings.TrimSuffix(signed, "?X-Amz-Signature=hush") + "\n", "ok    job: "}},
 		"pod security": {via: way(func(*http.Request) {}, `299 - "would violate PodSecurity \"restricted:latest\": hush-hush"`, `299 - "deprecated"`), want: []string{

@@ -133,7 +133,7 @@ func TestJobsReferToTheSecret(t *testing.T) {
 		} else {
 			run.RunConfig = []byte(`{"type": "UniversalRun"}`)
 		}
-		job, err := jobspec.Job(run, settings, "v1")
+		job, _, err := jobspec.Job(run, settings, "v1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -83,12 +83,13 @@ func makeJob(ctx context.Context, cfg config.Render, run prefect1.FlowRun, setti
 	}
 	attempt := flowrun.Attempt(scheduled)
 	if cfg.Reference == "" {
-		job, err := agent.BuildJob(ctx, run, settings, attempt, "", log)
+		job, warnings, err := agent.BuildJob(run, settings, attempt, "")
+		for _, w := range warnings {
+			log.WarnContext(ctx, "job", slog.String("reason", w.String()))
+		}
 		return job, job, err
 	}
-	settings.Reference = map[string]jobspec.Reference{
-		"0.11.0": jobspec.Reference0110, "1.2.4": jobspec.Reference124, "1.4.1": jobspec.Reference141,
-	}[cfg.Reference]
+	settings.Reference = jobspec.Reference(cfg.Reference)
 	tree, err := jobspec.Build(agent.SpecRun(run), settings, flowrun.Identifier(run.ID, attempt))
 	if err != nil || !cfg.Server {
 		return tree, nil, err

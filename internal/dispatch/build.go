@@ -95,7 +95,7 @@ func (d *Dispatcher[T]) build(ctx context.Context, s *start[T]) {
 	limited, cancel := context.WithTimeout(ctx, left/2)
 	defer cancel()
 	if left > 0 {
-		s.job, s.err = d.launcher.Build(limited, s.offer)
+		s.job, s.notes, s.err = d.launcher.Build(limited, s.offer)
 	}
 	if left <= 0 || s.err != nil && limited.Err() != nil {
 		s.err = errLate

@@ -43,14 +43,16 @@ type Outcome[T any] struct {
 	Job   string
 	// Err says why a start was aborted.
 	Err error
+	// Notes are what the run's author should know of the Job.
+	Notes []string
 }
 
 // Launcher knows one generation of Prefect.
 type Launcher[T any] interface {
-	// Build makes the Job under its final name, until ctx ends. What it may wait for
-	// is foreign, so it runs beside everything else. An error is the run's fault, which
-	// fails it, unless it is a *NotNowError.
-	Build(ctx context.Context, o Offer[T]) (*batchv1.Job, error)
+	// Build makes the Job under its final name, until ctx ends, with notes for the
+	// run's author. What it may wait for is foreign, so it runs beside everything else.
+	// An error is the run's fault, which fails it, unless it is a *NotNowError.
+	Build(ctx context.Context, o Offer[T]) (job *batchv1.Job, notes []string, err error)
 	// Refresh reads offers again and returns those that still stand.
 	Refresh(ctx context.Context, offers []Offer[T]) ([]Offer[T], error)
 	// Claim writes, in one call, that these runs are taken by the named Jobs. An
@@ -145,6 +147,7 @@ type start[T any] struct {
 	// order is its place among those that were given at once.
 	order int
 	job   *batchv1.Job
+	notes []string
 	err   error
 }
 

@@ -55,18 +55,18 @@ func (w *world) note(format string, args ...any) {
 	w.log = append(w.log, fmt.Sprintf("%gs ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
-func (w *world) Build(ctx context.Context, o offer) (*batchv1.Job, error) {
+func (w *world) Build(ctx context.Context, o offer) (*batchv1.Job, []string, error) {
 	if takes := w.builds[o.ID]; takes > 0 {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		case <-time.After(takes):
 		}
 	}
 	if w.buildErr != nil {
-		return nil, w.buildErr
+		return nil, nil, w.buildErr
 	}
-	return jobOf(o), nil
+	return jobOf(o), nil, nil
 }
 
 func jobOf(o offer) *batchv1.Job {

@@ -182,7 +182,7 @@ func (d *Dispatcher[T]) report(ctx context.Context, starts []*start[T]) {
 	var outcomes []Outcome[T]
 	for _, s := range starts {
 		if s.phase == Submitted || s.phase == Aborted {
-			outcomes = append(outcomes, Outcome[T]{Offer: s.offer, Phase: s.phase, Job: s.name(), Err: s.err})
+			outcomes = append(outcomes, Outcome[T]{Offer: s.offer, Phase: s.phase, Job: s.name(), Err: s.err, Notes: s.notes})
 		}
 	}
 	if len(outcomes) > 0 {

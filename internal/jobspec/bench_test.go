@@ -36,7 +36,7 @@ func benchmarkJob(b *testing.B, run jobspec.FlowRun, s jobspec.Settings) {
 	b.Helper()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := jobspec.Job(run, s, attempt); err != nil {
+		if _, _, err := jobspec.Job(run, s, attempt); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -51,7 +51,7 @@ func TestErrorsNameThePlace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := jobspec.Job(c.run, agent(), attempt)
+			_, _, err := jobspec.Job(c.run, agent(), attempt)
 			if err == nil || !strings.Contains(err.Error(), c.text) {
 				t.Fatalf("Job: %v, want an error with %q", err, c.text)
 			}
@@ -82,11 +82,11 @@ func TestJobName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			job, err := jobspec.Job(c.run, c.settings, attempt)
+			job, _, err := jobspec.Job(c.run, c.settings, attempt)
 			if err != nil || job.Name != c.want {
 				t.Errorf("Job is named %q, %v; want %q", job.GetName(), err, c.want)
 			}
-			promised, err := jobspec.JobAs(c.run, c.settings, attempt, "promised-"+id)
+			promised, _, err := jobspec.JobAs(c.run, c.settings, attempt, "promised-"+id)
 			if err != nil || promised.Name != "promised-"+id {
 				t.Errorf("JobAs is named %q, %v; want promised-%s", promised.GetName(), err, id)
 			}
@@ -112,7 +112,7 @@ func TestEnvironmentImage(t *testing.T) {
 			run, s := environmentRun(), agent()
 			run.Environment, run.Storage, run.CoreVersion = json.RawMessage(c.environment), json.RawMessage(c.storage), c.version
 			s.DefaultJobImage = c.fallback
-			job, err := jobspec.Job(run, s, attempt)
+			job, _, err := jobspec.Job(run, s, attempt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -302,7 +302,7 @@ func TestAgentsValuesFillNullsOfATemplate(t *testing.T) {
 	t.Parallel()
 	s := agent()
 	s.ImagePullSecrets, s.ServiceAccountName = []string{"regcred"}, new("runner")
-	job, err := jobspec.Job(podTemplate(`{"imagePullSecrets":null,"serviceAccountName":null,"restartPolicy":null}`), s, attempt)
+	job, _, err := jobspec.Job(podTemplate(`{"imagePullSecrets":null,"serviceAccountName":null,"restartPolicy":null}`), s, attempt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	kjson "sigs.k8s.io/json"
@@ -27,31 +26,39 @@ type Problem struct {
 	// Unknown is whether the key does not exist; otherwise the value has the
 	// wrong type. Kubernetes drops unknown keys silently.
 	Unknown bool
-	// Text says what is wrong, and the nearest valid key if there is one.
-	Text string
+	// Text says what is wrong, Mend what to do about it: where the key belongs,
+	// or the nearest one that there is.
+	Text, Mend string
 }
 
 // DecodeError lists what keeps a tree from being a Job: all values of a wrong
 // type, and the first twenty unknown keys.
-type DecodeError struct{ Problems []Problem }
+type DecodeError struct {
+	Problems []Problem
+	// More is how many unknown keys are not listed.
+	More int
+}
 
 func (e *DecodeError) Error() string {
 	texts := make([]string, 0, maxProblems+1)
 	for _, p := range e.Problems[:min(len(e.Problems), maxProblems)] {
 		texts = append(texts, p.String())
 	}
-	if more := len(e.Problems) - maxProblems; more > 0 {
+	if more := len(e.Problems) + e.More - maxProblems; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return "job: " + strings.Join(texts, "; ")
 }
 
 func (p Problem) String() string {
-	place := ""
+	return Warning{Place: p.place(), Text: p.Text, Mend: p.Mend}.String()
+}
+
+func (p Problem) place() string {
 	if p.Line > 0 {
-		place = fmt.Sprintf("(line %d, column %d of %q) ", p.Line, p.Column, shorten(p.Source))
+		return fmt.Sprintf("%s (line %d, column %d of %q)", shorten(p.Path), p.Line, p.Column, shorten(p.Source))
 	}
-	return shorten(p.Path) + " " + place + p.Text
+	return shorten(p.Path)
 }
 
 // OnlyUnknown reports whether the Job would work, less the unknown keys.
@@ -90,7 +97,7 @@ func decode(tree Tree, places *places) (*batchv1.Job, error) {
 	}
 	c := comparer{places: places}
 	c.compare(spot{}, tree, reflect.TypeFor[batchv1.Job]())
-	found := &DecodeError{Problems: c.found}
+	found := &DecodeError{Problems: c.found, More: max(c.unknown-maxListed, 0)}
 	if len(found.Problems) == 0 {
 		// Our own look found nothing, so the decoder's word has to do.
 		found.Problems = append(found.Problems, Problem{Unknown: err == nil, Text: shorten(errors.Join(append(unknown, err)...).Error())})
@@ -103,9 +110,9 @@ func decode(tree Tree, places *places) (*batchv1.Job, error) {
 
 func checkType(tree Tree, places *places) error {
 	for _, must := range []struct{ key, want string }{{"apiVersion", "batch/v1"}, {"kind", "Job"}} {
-		if value, given := tree[must.key]; given && value != must.want {
+		if value := tree[must.key]; value != nil && value != must.want {
 			c := comparer{places: places}
-			c.add(spot{path: must.key, position: places.value(tree, must.key)}, fmt.Sprintf("is not %q; the template must be a Job", must.want))
+			c.add(spot{path: must.key, position: places.value(tree, must.key)}, fmt.Sprintf("is not %q", must.want)).Mend = mendKind(value)
 			return &DecodeError{Problems: c.found}
 		}
 	}
@@ -152,7 +159,7 @@ func (c *comparer) compare(s spot, value any, t reflect.Type) {
 		return
 	}
 	if !fits(value, t) {
-		c.add(s, "is "+article(kind(value))+", not "+article(word(t))+quoteHint(value, t))
+		c.add(s, "is "+article(kind(value))+", not "+article(word(t))).Mend = quoteHint(value, t)
 	}
 }
 
@@ -198,7 +205,8 @@ func (c *comparer) compareObject(s spot, tree Tree, t reflect.Type) {
 			c.compareMember(path, tree, key, field)
 		default:
 			if c.unknown++; c.unknown <= maxListed {
-				c.add(spot{path, c.places.key(tree, key)}, "is an unknown key"+nearest(key, fields)).Unknown = true
+				problem := c.add(spot{path, c.places.key(tree, key)}, "is an unknown key")
+				problem.Unknown, problem.Mend = true, mendKey(key, fields)
 			}
 		}
 	}
@@ -212,11 +220,14 @@ func (c *comparer) compareOpaque(s spot, value any, t reflect.Type) {
 		err = json.Unmarshal(raw, reflect.New(t).Interface())
 	}
 	if err != nil || odd {
-		text := "is not a valid " + t.Name()
-		if quantity, ok := value.(string); ok && t == reflect.TypeFor[resource.Quantity]() {
-			text = fmt.Sprintf("%q %s", shorten(quantity), text)
+		text, mend := "is not a valid "+t.Name(), ""
+		if t == reflect.TypeFor[resource.Quantity]() {
+			mend = "write it like 500m or 2 for CPU, 512Mi or 2Gi for memory"
+			if quantity, ok := value.(string); ok {
+				text = fmt.Sprintf("%q %s", shorten(quantity), text)
+			}
 		}
-		c.add(s, text)
+		c.add(s, text).Mend = mend
 	}
 }
 
@@ -267,29 +278,9 @@ func word(t reflect.Type) string {
 
 func quoteHint(value any, t reflect.Type) string {
 	if k := kind(value); t.Kind() == reflect.String && (k == "number" || k == "boolean") {
-		return "; put it in quotes"
+		return "put it in quotes"
 	}
 	return ""
-}
-
-const maxKey = 64
-
-// nearest names the valid key with the fewest changes, if that is at most a
-// third of it.
-func nearest(key string, fields map[string]reflect.Type) string {
-	best, least := "", len(key)/3+2
-	for _, candidate := range sortedKeys(fields) {
-		if len(key) > maxKey {
-			break
-		}
-		if d := levenshtein.ComputeDistance(strings.ToLower(key), strings.ToLower(candidate)); d < least {
-			best, least = candidate, d
-		}
-	}
-	if best == "" {
-		return "; remove it"
-	}
-	return fmt.Sprintf("; did you mean %s?", best)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

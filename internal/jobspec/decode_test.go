@@ -17,7 +17,7 @@ func TestDecodeNamesThePlace(t *testing.T) {
 	}{
 		"unknown key":       {"spec: {template: {spec: {tolerationz: []}}}", "job: spec.template.spec.tolerationz is an unknown key; did you mean tolerations?", true},
 		"wrong case":        {"spec: {backofflimit: 1}", "job: spec.backofflimit is an unknown key; did you mean backoffLimit?", true},
-		"nothing near":      {"spec: {template: {spec: {x: 1}}}", "job: spec.template.spec.x is an unknown key; remove it", true},
+		"nothing near":      {"spec: {template: {spec: {x: 1}}}", "job: spec.template.spec.x is an unknown key; no object of a Job has such a key; remove it", true},
 		"number for text":   {"spec: {template: {spec: {containers: [{name: flow, env: [{name: PORT, value: 8080}]}]}}}", "job: spec.template.spec.containers[flow].env[PORT].value is a number, not a string; put it in quotes", false},
 		"boolean for text":  {"metadata: {labels: {gpu: yes}}", "job: metadata.labels.gpu is a boolean, not a string; put it in quotes", false},
 		"text for number":   {"spec: {backoffLimit: none}", "job: spec.backoffLimit is a string, not a whole number in range", false},
@@ -27,10 +27,10 @@ func TestDecodeNamesThePlace(t *testing.T) {
 		"list for object":   {"metadata: {annotations: [a]}", "job: metadata.annotations is a list, not an object", false},
 		"text for object":   {"spec: {template: none}", "job: spec.template is a string, not an object", false},
 		"object for text":   {"spec: {template: {spec: {restartPolicy: {a: b}}}}", "job: spec.template.spec.restartPolicy is an object, not a string", false},
-		"quantity":          {"spec: {template: {spec: {containers: [{resources: {limits: {cpu: lots}}}]}}}", `job: spec.template.spec.containers[0].resources.limits.cpu "lots" is not a valid Quantity`, false},
-		"another kind":      {"kind: CronJob", `job: kind is not "Job"; the template must be a Job`, false},
-		"another version":   {"apiVersion: batch/v2", `job: apiVersion is not "batch/v1"; the template must be a Job`, false},
-		"unknown and wrong": {"spec: {x: 1, backoffLimit: none}", "job: spec.backoffLimit is a string, not a whole number in range; spec.x is an unknown key; remove it", false},
+		"quantity":          {"spec: {template: {spec: {containers: [{resources: {limits: {cpu: lots}}}]}}}", `job: spec.template.spec.containers[0].resources.limits.cpu "lots" is not a valid Quantity; write it like 500m or 2 for CPU, 512Mi or 2Gi for memory`, false},
+		"another kind":      {"kind: CronJob", `job: kind is not "Job"; write a Job, with what stands below spec.jobTemplate at its top`, false},
+		"another version":   {"apiVersion: batch/v2", `job: apiVersion is not "batch/v1"; the template must be a Job: apiVersion: batch/v1, kind: Job`, false},
+		"unknown and wrong": {"spec: {x: 1, backoffLimit: none}", "job: spec.backoffLimit is a string, not a whole number in range; spec.x is an unknown key; no object of a Job has such a key; remove it", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,7 +56,7 @@ func TestDecodeNamesThePlace(t *testing.T) {
 func TestDecodeKeepsValuesSecret(t *testing.T) {
 	t.Parallel()
 	run := configRun(`{"type":"KubernetesRun","env":{"PASSWORD":["hunter2"]}}`)
-	_, err := jobspec.Job(run, agent(), attempt)
+	_, _, err := jobspec.Job(run, agent(), attempt)
 	want := "job: spec.template.spec.containers[flow].env[PASSWORD].value is a list, not a string"
 	if err == nil || err.Error() != want {
 		t.Errorf("Job: %v, want %s", err, want)
@@ -65,7 +65,7 @@ func TestDecodeKeepsValuesSecret(t *testing.T) {
 
 func TestDecodeReadsEverySpelling(t *testing.T) {
 	t.Parallel()
-	job, err := jobspec.Job(templated(`{"spec":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":2,"memory":"1Gi"}},
+	job, _, err := jobspec.Job(templated(`{"spec":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":2,"memory":"1Gi"}},
 		"livenessProbe":{"httpGet":{"port":"web"}},"readinessProbe":{"httpGet":{"port":8080}}}],"nodeSelector":null}}}}`), agent(), attempt)
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,7 @@
 package jobspec
 
+import "reflect"
+
 // The environment variables that flow runs read.
 const (
 	envAPI           = "PREFECT__CLOUD__API"
@@ -25,28 +27,56 @@ const (
 )
 
 // entry is one environment variable. Its value is what the reference hands on
-// unchecked, so it need not be a string.
+// unchecked, so it need not be a string. By is who sets it, in the words of a
+// warning; empty where it is a default.
 type entry struct {
 	name  string
 	value any
+	by    string
 }
+
+// Who sets variables.
+const (
+	byTemplate  = "the job template"
+	byAgent     = "--env"
+	byRunConfig = "run_config.env"
+	byUs        = "the agent itself"
+)
 
 // envList is a Python dict: set keeps the place of a name that is already there.
 type envList struct {
 	entries []entry
 	index   map[string]int
+	// lost are the names of what somebody set and somebody else has set otherwise.
+	lost map[contest][]string
 }
 
-func (l *envList) set(name string, value any) {
-	if i, ok := l.index[name]; ok {
-		l.entries[i].value = value
+// contest is who lost a variable to whom.
+type contest struct{ loser, winner string }
+
+func (l *envList) set(e entry) {
+	if i, ok := l.index[e.name]; ok {
+		l.lose(l.entries[i], e)
+		l.entries[i].value, l.entries[i].by = e.value, e.by
 		return
 	}
 	if l.index == nil {
 		l.index = map[string]int{}
 	}
-	l.index[name] = len(l.entries)
-	l.entries = append(l.entries, entry{name, value})
+	l.index[e.name] = len(l.entries)
+	l.entries = append(l.entries, e)
+}
+
+// lose notes that a variable has another value than one of its authors gave it.
+func (l *envList) lose(loser, winner entry) {
+	if loser.by == "" || loser.by == winner.by || reflect.DeepEqual(loser.value, winner.value) {
+		return
+	}
+	if l.lost == nil {
+		l.lost = map[contest][]string{}
+	}
+	c := contest{loser.by, winner.by}
+	l.lost[c] = append(l.lost[c], loser.name)
 }
 
 func (l *envList) has(name string) bool {

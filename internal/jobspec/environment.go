@@ -6,39 +6,85 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 	"github.com/prefect-kube/prefect-kube/internal/python"
 )
 
-// fromEnvironment is deploy_flow and replace_job_spec_yaml of Prefect 0.11.0
-// (agent/kubernetes/agent.py, job_spec.yaml).
-func (b *builder) fromEnvironment() (Tree, error) {
+// fromEnvironment is deploy_flow and replace_job_spec_yaml of Prefect 0.11.0, and
+// generate_job_spec_from_environment of 0.13.10 to 0.15.13 (agent/kubernetes/agent.py).
+func (b *builder) fromEnvironment() Tree {
 	image, err := b.environmentImage()
-	if err != nil {
-		return nil, err
+	b.faults.add(err)
+	t, ok := b.environmentTemplate()
+	if !ok {
+		return nil
 	}
-	name := "prefect-job-" + b.identifier
-	podLabels := Tree{"app": name, "identifier": b.identifier, "flow_run_id": string(b.run.ID)}
-	jobLabels := Tree{"app": name, "identifier": b.identifier, "flow_run_id": string(b.run.ID), "flow_id": b.run.FlowID}
+	p, ok := b.open(t)
+	if !ok {
+		return nil
+	}
+	p.metadata["name"] = flowrun.DefaultJobPrefix + "-" + b.identifier
+	b.setEnvironmentLabels(p)
+	p.container["image"] = image
+	b.setEnvironmentCommand(p.container)
+	b.setEnvironmentVariables(p.container)
+	b.setEnvironmentPod(p.pod, p.container)
+	return p.job
+}
+
+// environmentTemplate is YAML_TEMPLATE, or job_spec.yaml of the release.
+func (b *builder) environmentTemplate() (template, bool) {
+	if path := b.settings.EnvironmentTemplatePath; path != "" && (b.lenient || b.release.does(nameVolumes)) {
+		tree, places, err := b.loadTemplate(path)
+		b.faults.add(err)
+		return template{tree: tree, source: shown(path), places: places}, err == nil
+	}
 	container := Tree{
 		"name":            "flow",
-		"image":           image,
-		"imagePullPolicy": "Always",
+		"imagePullPolicy": b.own.value(namePullPolicy),
 		"command":         []any{"/bin/sh", "-c"},
-		"args":            []any{commandCloudFlow},
-		"env":             b.environmentVariables(),
-		"resources":       b.environmentResources(),
+		"resources":       Tree{"requests": Tree{"cpu": "100m"}, "limits": Tree{"cpu": "100m"}},
 	}
 	pod := Tree{
 		"restartPolicy":    "Never",
-		"imagePullSecrets": []any{Tree{"name": strings.Join(b.settings.ImagePullSecrets, ",")}},
+		"imagePullSecrets": []any{Tree{"name": ""}},
 		"containers":       []any{container},
 	}
-	return Tree{
-		"apiVersion": "batch/v1",
-		"kind":       "Job",
-		"metadata":   Tree{"name": name, "labels": jobLabels},
-		"spec":       Tree{"template": Tree{"metadata": Tree{"labels": podLabels}, "spec": pod}},
-	}, nil
+	return template{tree: Tree{
+		"apiVersion": "batch/v1", "kind": "Job", "spec": Tree{"template": Tree{"spec": pod}},
+	}, source: "built-in template"}, true
+}
+
+func (b *builder) setEnvironmentLabels(p parts) {
+	name := flowrun.DefaultJobPrefix + "-" + b.identifier
+	style := b.own.value(nameLabels)
+	if style != labelsNew {
+		for _, labels := range []Tree{p.jobLabels, p.podLabels} {
+			labels["app"], labels["identifier"] = name, b.identifier
+			if style == labelsBoth && !b.lenient { // job_spec.yaml's own text, which nothing replaced
+				labels["app"], labels["identifier"] = "prefect-job-UUID", "UUID"
+			}
+		}
+	}
+	if style == labelsOld {
+		p.jobLabels["flow_run_id"], p.jobLabels["flow_id"] = string(b.run.ID), b.run.FlowID
+		p.podLabels["flow_run_id"] = string(b.run.ID)
+		return
+	}
+	b.setLabels(p)
+}
+
+func (b *builder) setEnvironmentCommand(container Tree) {
+	command := b.own.value(nameRun)
+	if command == ofFlow {
+		var err error
+		command, err = runCommand(b.run.CoreVersion)
+		b.faults.add(err)
+	}
+	if b.settings.EnvironmentTemplatePath != "" {
+		b.warnArgs(container, command)
+	}
+	container["args"] = []any{command}
 }
 
 // keepsStorage is whether flows are refused by their storage as the reference
@@ -56,18 +102,19 @@ func (b *builder) environmentImage() (string, error) {
 			return "", &UnsupportedStorageError{FlowRun: string(b.run.ID), Type: store.kind, Kept: "Unsupported Storage type"}
 		}
 	}
+	var found faults
 	metadata := ""
-	if b.lenient {
+	if b.lenient || b.release.does(nameMetadata) {
 		var err error
-		if metadata, err = b.metadataImage(); err != nil {
-			return "", err
-		}
-		if metadata != "" && b.run.since(0, 12) {
-			return metadata, nil
+		metadata, err = b.metadataImage()
+		found.add(err)
+		if metadata != "" && b.own.does(nameMetadata) {
+			return metadata, found.err()
 		}
 	}
 	store, err := b.readStorage()
-	if err != nil {
+	found.add(err)
+	if err := found.err(); err != nil {
 		return "", err
 	}
 	if store.kind == dockerStorage {
@@ -98,39 +145,135 @@ func (b *builder) metadataImage() (string, error) {
 	return *image, nil
 }
 
-func (b *builder) environmentVariables() []any {
-	s := b.settings
-	api := s.API
-	if api == "" {
-		api = defaultAPI
+// setEnvironmentVariables sets what the release sets. The reference writes by
+// position into the list of the template; here a variable is found by its name
+// (D-22). What --env has comes last and wins.
+func (b *builder) setEnvironmentVariables(container Tree) {
+	const path = "spec.template.spec.containers[0]"
+	env := b.templateVariables(container, path)
+	for _, d := range b.release.variables() {
+		value := b.valueOf(d, nil)
+		if b.lenient && d.Name == envLogToCloud {
+			value = strconv.FormatBool(b.settings.SendLogs)
+		}
+		if i := indexOf(env, d.Name); i < 0 {
+			env = append(env, Tree{"name": d.Name, "value": value})
+		} else if !b.lenient || d.Name != envLogLevel || !b.settings.Defaulted.FlowLogLevel {
+			env[i] = Tree{"name": d.Name, "value": value}
+		}
 	}
-	entries := []entry{
-		{envAPI, api},
-		{envAuthToken, s.Credential},
-		{envFlowRunID, string(b.run.ID)},
-		{envFlowID, b.run.FlowID},
-		{envNamespace, s.NamespaceVariable},
-		{envAgentLabels, python.List(s.Labels)},
-		{envLogToCloud, strconv.FormatBool(s.SendLogs)},
-		{envLocalSecrets, "false"},
-		{envLogLevel, logLevelOfPython},
-		{envFlowRunner, classFlowRunner},
-		{envTaskRunner, classTaskRunner},
+	for _, v := range b.settings.EnvVars {
+		env = append(env, Tree{"name": v.Name, "value": v.Value})
 	}
-	for _, v := range s.EnvVars {
-		entries = append(entries, entry{v.Name, v.Value})
-	}
-	return envTree(entries, 1)
+	container["env"] = env
 }
 
-func (b *builder) environmentResources() Tree {
+func indexOf(env []any, name string) int {
+	return slices.IndexFunc(env, func(item any) bool {
+		variable, ok := item.(Tree)
+		return ok && variable["name"] == name
+	})
+}
+
+// valueOf is the value of a variable that the release sets; image is that of the Job.
+func (b *builder) valueOf(d Default, image any) any {
 	s := b.settings
-	requests, limits := Tree{"cpu": "100m"}, Tree{"cpu": "100m"}
+	switch d.Value {
+	case ofAPI:
+		return cmp.Or(s.API, defaultAPI)
+	case ofCredential:
+		return s.Credential
+	case ofTenant:
+		if s.Credential == "" {
+			return ""
+		}
+		return s.TenantID
+	case ofFlowRun:
+		return string(b.run.ID)
+	case ofFlowID:
+		return b.run.FlowID
+	case ofLabels:
+		return python.List(s.Labels)
+	case ofBackend:
+		return s.Backend
+	case ofImage:
+		return image
+	case ofSendLogs:
+		return strconv.FormatBool(s.SendLogs)
+	case ofLevel:
+		return b.level()
+	case ofVariable:
+		return s.NamespaceVariable
+	case ofNamespace:
+		return s.Namespace
+	}
+	return d.Value
+}
+
+// level is the log level that the release tells flow runs.
+func (b *builder) level() string {
+	if b.release.does(nameEnvLevel) {
+		for _, v := range slices.Backward(b.settings.EnvVars) {
+			if v.Name == envLogLevel {
+				return v.Value
+			}
+		}
+	}
+	return cmp.Or(b.settings.FlowLogLevel, "INFO")
+}
+
+// setEnvironmentPod sets what the agent's variables say. Their lists take the place
+// of the template's first item and of all volumes, as there; where they are not set
+// the template's own stay (the reference deletes them).
+func (b *builder) setEnvironmentPod(pod, container Tree) {
+	s := b.settings
+	b.setEnvironmentSecrets(pod)
+	resources := b.object(container, "spec.template.spec.containers[0]", "resources")
+	requests := b.object(resources, "spec.template.spec.containers[0].resources", "requests")
+	limits := b.object(resources, "spec.template.spec.containers[0].resources", "limits")
 	setText(requests, "memory", s.JobMemRequest)
 	setText(limits, "memory", s.JobMemLimit)
 	setText(requests, "cpu", s.JobCPURequest)
 	setText(limits, "cpu", s.JobCPULimit)
-	return Tree{"requests": requests, "limits": limits}
+	if b.release.does(nameAccount) && !b.lenient {
+		setText(container, "imagePullPolicy", s.ImagePullPolicy)
+		if s.ServiceAccountName != nil {
+			setText(pod, "serviceAccountName", *s.ServiceAccountName)
+		}
+	}
+	if b.release.does(nameVolumes) && !b.lenient {
+		replace(pod, "volumes", s.Volumes)
+		replace(container, "volumeMounts", s.VolumeMounts)
+	}
+}
+
+// replace sets a list, or deletes it if there is nothing to set.
+func replace(parent Tree, key string, items []Tree) {
+	delete(parent, key)
+	for _, item := range items {
+		list, _ := parent[key].([]any)
+		parent[key] = append(list, clone(item))
+	}
+}
+
+func (b *builder) setEnvironmentSecrets(pod Tree) {
+	present := b.list(pod, "spec.template.spec", "imagePullSecrets")
+	names := b.settings.ImagePullSecrets
+	joined := strings.Join(names, ",")
+	switch style := b.own.value(nameSecrets); {
+	case style == secretsAlways:
+		names = []string{joined}
+	case joined == "":
+		names = nil
+	case style == secretsOne:
+		names = []string{joined}
+	}
+	switch {
+	case len(names) > 0:
+		pod["imagePullSecrets"] = append(references(names), present[min(len(present), 1):]...)
+	case !b.lenient:
+		delete(pod, "imagePullSecrets")
+	}
 }
 
 // setText sets a key unless the text is empty.

@@ -84,7 +84,7 @@ func (o object) entries(key string) ([]entry, error) {
 			return nil, notJSON(field, err)
 		}
 		text, _ := name.(string)
-		list.set(text, plainNumbers(value))
+		list.set(entry{name: text, value: plainNumbers(value)})
 	}
 	return list.entries, nil
 }

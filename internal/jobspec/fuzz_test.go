@@ -42,7 +42,7 @@ func checkJob(t *testing.T, run jobspec.FlowRun) {
 	if _, err := jobspec.Build(run, s, identifier); err != nil {
 		checkError(t, err)
 	}
-	job, err := jobspec.Job(run, s, attempt)
+	job, _, err := jobspec.Job(run, s, attempt)
 	if err != nil {
 		checkError(t, err)
 	}
@@ -71,7 +71,7 @@ func checkError(t *testing.T, err error) {
 	if field, ok := errors.AsType[*jobspec.FieldError](err); ok && field.Field != "" {
 		return
 	}
-	for _, known := range []func(error) bool{is[*jobspec.TemplateError], is[*jobspec.DecodeError], is[*jobspec.UnsupportedRunConfigError], is[*jobspec.UnsupportedStorageError]} {
+	for _, known := range []func(error) bool{is[*jobspec.TemplateError], is[*jobspec.DecodeError], is[*jobspec.FaultsError], is[*jobspec.UnsupportedRunConfigError], is[*jobspec.UnsupportedStorageError]} {
 		if known(err) {
 			return
 		}

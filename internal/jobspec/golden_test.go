@@ -76,7 +76,7 @@ func TestJobGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			job, err := jobspec.Job(c.run, c.settings, attempt)
+			job, _, err := jobspec.Job(c.run, c.settings, attempt)
 			if err != nil {
 				t.Fatal(err)
 			}

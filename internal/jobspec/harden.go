@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 	"github.com/prefect-kube/prefect-kube/internal/plain"
@@ -16,32 +17,37 @@ type Change struct {
 	Does string
 	// Fixed is whether delivery rests on the change, so that Keep has no power over it.
 	Fixed bool
+	// Sets are the fields that the change sets or removes, in the words that
+	// refusals use for them.
+	Sets  []string
 	apply func(h *hardening)
 }
 
 // Changes returns the changes in the order in which Harden applies them.
 func Changes() []Change {
 	return []Change{
-		{"type", "D-44", "apiVersion, kind and the name of the first container are filled in where a template left them out", true, (*hardening).setType},
-		{"name", "D-17", "the Job's name is made of flow run and attempt, so that the API server refuses a second one", true, (*hardening).setName},
-		{"labels", "D-47", "our labels stand on Job and pod template", true, (*hardening).setLabels},
-		{"annotations", "", "attempt and names of flow run and flow are annotations of Job and pod template", true, (*hardening).setAnnotations},
-		{"namespace", "D-44", "metadata.namespace is the agent's", true, (*hardening).setNamespace},
-		{"no-restart", "D-35", "backoffLimit is 0 unless the template sets one", false, (*hardening).setBackoffLimit},
-		{"retention", "", "ttlSecondsAfterFinished is never shorter than the time for which the name must stay taken", true, (*hardening).setTTL},
-		{"pull-secrets", "D-32", "image pull secrets without a name are left out, a comma list is a list", false, (*hardening).setPullSecrets},
-		{"pull-policy", "D-33", "imagePullPolicy is the agent's setting if there is one", false, (*hardening).setPullPolicy},
-		{"cpu-limit", "D-33", "no cpu limit unless one is set", false, (*hardening).setCPULimit},
-		{"resources", "D-43", "the agent's memory and cpu settings are defaults for flows with a run config too", false, (*hardening).setResources},
-		{"volumes", "D-43", "the agent's volumes and mounts are added where the Job has none of that name and path", false, (*hardening).setVolumes},
-		{"log-level", "D-33", "the log level of flow runs is the agent's setting", false, (*hardening).setLogLevel},
-		{"context-namespace", "D-31", "PREFECT__CONTEXT__NAMESPACE is the namespace really used", false, (*hardening).setContextNamespace},
-		{"service-account", "", "environment flows of 0.12.0 and later get the agent's service account, as from the agents of that time", false, (*hardening).setServiceAccount},
-		{"backend", "D-37", "PREFECT__BACKEND is passed", false, (*hardening).setBackend},
-		{"run-command", "D-46", "flows of 0.13.0 and later are started with the command they know", false, (*hardening).setRunCommand},
-		{"credential", "D-36", "the credential is a reference to a Secret where one is named; an empty one is left out", false, (*hardening).setCredential},
-		{"safe-to-evict", "D-64", "the cluster autoscaler may not evict the pod", false, (*hardening).setSafeToEvict},
-		{"pod-security", "", "no privilege escalation and the runtime's seccomp profile, where the template says nothing else", false, (*hardening).setSecurity},
+		{"template-metadata", "", "what of a template only the cluster sets is left out: resourceVersion, uid, owners, finalizers, selector, status and their like", true, nil, (*hardening).dropServerOwned},
+		{"type", "D-44", "apiVersion, kind and the name of the first container are filled in where a template left them out", true, nil, (*hardening).setType},
+		{"name", "D-17", "the Job's name is made of flow run and attempt, so that the API server refuses a second one", true, nil, (*hardening).setName},
+		{"labels", "D-47", "our labels stand on Job and pod template", true, nil, (*hardening).setLabels},
+		{"annotations", "", "attempt and names of flow run and flow are annotations of Job and pod template", true, nil, (*hardening).setAnnotations},
+		{"namespace", "D-44", "metadata.namespace is the agent's", true, nil, (*hardening).setNamespace},
+		{"no-restart", "D-35", "backoffLimit is 0 unless the template sets one", false, []string{"backoffLimit"}, (*hardening).setBackoffLimit},
+		{"retention", "", "ttlSecondsAfterFinished is never shorter than the time for which the name must stay taken", true, nil, (*hardening).setTTL},
+		{"pull-secrets", "D-32", "image pull secrets without a name are left out, a comma list is a list", false, []string{"imagePullSecrets"}, (*hardening).setPullSecrets},
+		{"pull-policy", "D-33", "imagePullPolicy is the agent's setting if there is one", false, []string{"imagePullPolicy"}, (*hardening).setPullPolicy},
+		{"cpu-limit", "D-33", "no cpu limit unless one is set", false, []string{"limits.cpu", "cpu limit"}, (*hardening).setCPULimit},
+		{"resources", "D-43", "the agent's memory and cpu settings are defaults for flows with a run config too", false, []string{"requests.memory", "requests.cpu", "limits.memory"}, (*hardening).setResources},
+		{"volumes", "D-43", "the agent's volumes and mounts are added where the Job has none of that name and path", false, []string{"volumeMounts"}, (*hardening).setVolumes},
+		{"log-level", "D-33", "the log level of flow runs is the agent's setting if there is one", false, []string{envLogLevel}, (*hardening).setLogLevel},
+		{"context-namespace", "D-31", "PREFECT__CONTEXT__NAMESPACE is the namespace really used", false, []string{envNamespace}, (*hardening).setContextNamespace},
+		{"service-account", "", "environment flows of 0.12.0 and later get the agent's service account, as from the agents of that time", false, []string{"serviceAccountName"}, (*hardening).setServiceAccount},
+		{"backend", "D-37", "PREFECT__BACKEND is passed", false, []string{envBackend}, (*hardening).setBackend},
+		{"run-command", "D-46", "flows of 0.13.0 and later are started with the command they know", false, nil, (*hardening).setRunCommand},
+		{"shell-args", "", "where a template's command is a shell with -c, such as /bin/sh -c, the flow's command is its script, as one word; other commands get it in words", false, nil, (*hardening).setShellArgs},
+		{"credential", "D-36", "the credential is a reference to a Secret where one is named; an empty one is left out", false, []string{"secretKeyRef", envAPIKey, envAuthToken}, (*hardening).setCredential},
+		{"safe-to-evict", "D-64", "the cluster autoscaler may not evict the pod", false, []string{annotationSafeToEvict}, (*hardening).setSafeToEvict},
+		{"pod-security", "", "no privilege escalation in any container, and the runtime's seccomp profile, where the template says nothing else", false, []string{"seccompProfile", "seccomp", "allowPrivilegeEscalation"}, (*hardening).setSecurity},
 	}
 }
 
@@ -50,7 +56,7 @@ func Changes() []Change {
 // Decode reports them with their place.
 func Harden(tree Tree, run FlowRun, s Settings, name, attempt string) Tree {
 	copied, _ := clone(tree).(Tree)
-	h := hardening{tree: copied, run: run, settings: s, name: name, attempt: attempt}
+	h := hardening{tree: copied, run: run, settings: s, name: name, attempt: attempt, warnings: new(warnings)}
 	h.apply()
 	return copied
 }
@@ -61,6 +67,7 @@ type hardening struct {
 	settings      Settings
 	name, attempt string
 	legacy        bool
+	warnings      *warnings
 	// The places of the tree; never nil, but detached from it where the tree
 	// holds something else there.
 	job, spec, podTemplate, podMetadata, pod, container Tree
@@ -68,7 +75,7 @@ type hardening struct {
 
 func (h *hardening) apply() {
 	b := builder{run: h.run, settings: h.settings}
-	h.legacy = b.reference() == Reference0110
+	h.legacy = b.kind() == ByEnvironment
 	h.job = child(h.tree, "metadata")
 	h.spec = child(h.tree, "spec")
 	h.podTemplate = child(h.spec, "template")
@@ -85,6 +92,7 @@ func (h *hardening) apply() {
 			change.apply(h)
 		}
 	}
+	h.warnLoopback()
 }
 
 // child returns parent[key] as an object, made if it is absent or null.
@@ -114,12 +122,20 @@ func (h *hardening) setType() {
 }
 
 func (h *hardening) setName() {
+	built := h.job["name"]
 	h.job["name"] = h.name
 	delete(h.job, "generateName")
 	if h.legacy {
-		for _, labels := range h.labels() {
-			labels["app"] = h.name
-			labels["identifier"] = flowrun.Identifier(h.run.ID, h.attempt)
+		h.setOldLabels(built)
+	}
+}
+
+// setOldLabels gives the labels of 0.11.0 to 0.13.1 the values of the Job, also
+// where job_spec.yaml had texts in their place that nothing replaced.
+func (h *hardening) setOldLabels(built any) {
+	for _, labels := range h.labels() {
+		if app := labels["app"]; app != nil && (app == built || app == "prefect-job-UUID") {
+			labels["app"], labels["identifier"] = h.name, flowrun.Identifier(h.run.ID, h.attempt)
 		}
 	}
 }
@@ -164,7 +180,7 @@ func (h *hardening) setPullSecrets() {
 		return
 	}
 	if h.legacy {
-		secrets = references(h.settings.ImagePullSecrets)
+		secrets = split(secrets)
 	}
 	secrets = slices.DeleteFunc(secrets, func(item any) bool {
 		secret, ok := item.(Tree)
@@ -175,6 +191,23 @@ func (h *hardening) setPullSecrets() {
 		return
 	}
 	h.pod["imagePullSecrets"] = secrets
+}
+
+// split makes one secret of each name in a comma list.
+func split(secrets []any) []any {
+	var out []any
+	for _, item := range secrets {
+		secret, _ := item.(Tree)
+		names, _ := secret["name"].(string)
+		if !strings.Contains(names, ",") {
+			out = append(out, item)
+			continue
+		}
+		for name := range strings.SplitSeq(names, ",") {
+			out = append(out, Tree{"name": strings.TrimSpace(name)})
+		}
+	}
+	return out
 }
 
 func (h *hardening) setPullPolicy() {
@@ -189,8 +222,12 @@ func (h *hardening) resources() (requests, limits Tree) {
 	return child(resources, "requests"), child(resources, "limits")
 }
 
+// builtin is whether the Job is that of an environment flow without a template of
+// the agent's, so that nobody chose what it says.
+func (h *hardening) builtin() bool { return h.legacy && h.settings.EnvironmentTemplatePath == "" }
+
 func (h *hardening) setCPULimit() {
-	if _, limits := h.resources(); h.legacy && h.settings.JobCPULimit == "" {
+	if _, limits := h.resources(); h.builtin() && h.settings.JobCPULimit == "" {
 		delete(limits, "cpu")
 	}
 }
@@ -215,8 +252,25 @@ func (h *hardening) setResources() {
 
 // setVolumes adds what the constructor of 0.13.4 and later takes.
 func (h *hardening) setVolumes() {
+	if h.legacy {
+		dropNameless(h.pod, "volumes")
+		dropNameless(h.container, "volumeMounts")
+	}
 	addNew(h.pod, "volumes", "name", h.settings.Volumes)
 	addNew(h.container, "volumeMounts", "mountPath", h.settings.VolumeMounts)
+}
+
+// dropNameless leaves out what stands in job_spec.yaml of 0.13.4 and later to be
+// replaced, and comes along with copies of it.
+func dropNameless(parent Tree, list string) {
+	items, ok := parent[list].([]any)
+	if !ok {
+		return
+	}
+	parent[list] = slices.DeleteFunc(items, func(item any) bool {
+		o, ok := item.(Tree)
+		return ok && len(o) == 1 && o["name"] == ""
+	})
 }
 
 // addNew appends to a list the items whose key no item of it has.
@@ -237,7 +291,7 @@ func addNew(parent Tree, list, key string, items []Tree) {
 }
 
 func (h *hardening) setLogLevel() {
-	if variable := h.variable(envLogLevel); h.legacy && h.settings.FlowLogLevel != "" && variable != nil {
+	if variable := h.variable(envLogLevel); h.legacy && h.settings.FlowLogLevel != "" && !h.settings.Defaulted.FlowLogLevel && variable != nil {
 		variable["value"] = h.settings.FlowLogLevel
 	}
 }
@@ -269,14 +323,14 @@ func (h *hardening) variable(name string) Tree {
 }
 
 func (h *hardening) setRunCommand() {
-	if h.legacy && h.run.since(0, 13) {
+	if h.legacy && h.run.since("0.13.0") {
 		h.container["args"] = []any{commandFlowRun}
 	}
 }
 
 func (h *hardening) setServiceAccount() {
 	account := h.settings.ServiceAccountName
-	if h.legacy && account != nil && h.run.since(0, 12) {
+	if h.legacy && account != nil && h.run.since("0.12.0") {
 		setText(h.pod, "serviceAccountName", *account)
 	}
 }
@@ -313,9 +367,17 @@ func (h *hardening) setSecurity() {
 		return
 	}
 	setDefault(child(h.pod, "securityContext"), "seccompProfile", Tree{"type": "RuntimeDefault"})
-	security := child(h.container, "securityContext")
-	if !privileged(security) {
-		setDefault(security, "allowPrivilegeEscalation", false)
+	for _, list := range []string{"initContainers", "containers"} {
+		containers, _ := h.pod[list].([]any)
+		for _, item := range containers {
+			container, ok := item.(Tree)
+			if !ok {
+				continue
+			}
+			if security := child(container, "securityContext"); !privileged(security) {
+				setDefault(security, "allowPrivilegeEscalation", false)
+			}
+		}
 	}
 }
 

@@ -126,7 +126,9 @@ func changes() []change {
 		{name: "context-namespace", run: environmentRun(), env: env, want: variable(env, "flows")},
 		{
 			name: "service-account", run: since("0.12.3"), at: steps("serviceAccountName"), want: "runner",
-			with: func(s *jobspec.Settings) { s.ServiceAccountName = new("runner") },
+			with: func(s *jobspec.Settings) {
+				s.ServiceAccountName, s.Reference = new("runner"), jobspec.Reference0110
+			},
 		},
 		{
 			name: "service-account", about: "0.11", run: environmentRun(), at: steps("serviceAccountName"), same: true,
@@ -139,7 +141,12 @@ func changes() []change {
 				s.EnvVars = []jobspec.EnvVar{{Name: "PREFECT__BACKEND", Value: "cloud"}}
 			},
 		},
-		{name: "run-command", run: since("0.13.2"), at: container("args"), want: []any{"prefect execute flow-run"}},
+		{name: "run-command", run: since("0.13.1"), at: container("args"), want: []any{"prefect execute flow-run"}},
+		{name: "run-command", about: "by the release itself", run: since("0.13.2"), at: container("args"), want: []any{"prefect execute flow-run"}, same: true},
+		{name: "shell-args", run: podTemplate(`{"containers":[{"command":["/bin/sh","-c"]}]}`), at: container("args"), want: []any{"prefect execute flow-run"}},
+		{name: "shell-args", about: "no shell", run: podTemplate(`{"containers":[{"command":["tini"]}]}`), at: container("args"), want: []any{"prefect", "execute", "flow-run"}, same: true},
+		{name: "template-metadata", run: templated(job + `"suspend":true},"metadata":{"uid":"u"}}`), at: []any{"metadata", "uid"}},
+		{name: "template-metadata", about: "spec", run: templated(job + `"selector":{"matchLabels":{"a":"b"}}}}`), at: []any{"spec", "selector"}},
 		{name: "run-command", about: "pre-release", run: since("0.13.0rc1"), at: container("args"), want: []any{"prefect execute cloud-flow"}, same: true},
 		{name: "credential", about: "none", run: configRun(""), env: "PREFECT__CLOUD__API_KEY"},
 		{
@@ -156,6 +163,9 @@ func changes() []change {
 		{name: "safe-to-evict", run: environmentRun(), at: []any{"spec", "template", "metadata", "annotations", "cluster-autoscaler.kubernetes.io/safe-to-evict"}, want: "false"},
 		{name: "pod-security", run: environmentRun(), at: steps("securityContext"), want: jobspec.Tree{"seccompProfile": jobspec.Tree{"type": "RuntimeDefault"}}},
 		{name: "pod-security", about: "container", run: configRun(""), at: container("securityContext"), want: jobspec.Tree{"allowPrivilegeEscalation": false}},
+		{name: "pod-security", about: "init", run: podTemplate(`{"initContainers":[{"name":"i"}]}`), at: steps("initContainers", 0, "securityContext"), want: jobspec.Tree{"allowPrivilegeEscalation": false}},
+		{name: "pod-security", about: "sidecar", run: podTemplate(`{"containers":[{},{"name":"s"}]}`), at: steps("containers", 1, "securityContext"), want: jobspec.Tree{"allowPrivilegeEscalation": false}},
+		{name: "pod-security", about: "privileged sidecar", run: podTemplate(`{"containers":[{},{"securityContext":{"privileged":true}}]}`), at: steps("containers", 1, "securityContext", "allowPrivilegeEscalation"), same: true},
 		{name: "pod-security", about: "privileged", run: podTemplate(`{"containers":[{"securityContext":{"privileged":true}}]}`), at: container("securityContext", "allowPrivilegeEscalation"), same: true},
 		{name: "pod-security", about: "capability", run: podTemplate(`{"containers":[{"securityContext":{"capabilities":{"add":["SYS_ADMIN"]}}}]}`), at: container("securityContext", "allowPrivilegeEscalation"), same: true},
 		{name: "pod-security", about: "windows", run: podTemplate(`{"nodeSelector":{"kubernetes.io/os":"windows"}}`), at: steps("securityContext"), same: true},

@@ -68,7 +68,7 @@ func TestHostileTemplates(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err = jobspec.Job(templated(string(quoted)), agent(), attempt)
+		_, _, err = jobspec.Job(templated(string(quoted)), agent(), attempt)
 		runtime.ReadMemStats(&after)
 		if err != nil {
 			checkError(t, err)
@@ -93,7 +93,7 @@ func TestHostileRunConfigs(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := jobspec.Job(configRun(config), agent(), attempt)
+		_, _, err := jobspec.Job(configRun(config), agent(), attempt)
 		runtime.ReadMemStats(&after)
 		if err != nil {
 			checkError(t, err)
@@ -110,7 +110,7 @@ func TestHostileQuantities(t *testing.T) {
 	for quantity, works := range map[string]bool{
 		"1E-99999999": false, "1e99999999": false, strings.Repeat("9", 1<<19): false, "1e1000": false, "1e3": true, "1E": true, "1Ei": true, "100m": true,
 	} {
-		_, err := jobspec.Job(configRun(`{"type":"KubernetesRun","cpu_limit":"`+quantity+`","env":{"A":"1E-99999999"}}`), agent(), attempt)
+		_, _, err := jobspec.Job(configRun(`{"type":"KubernetesRun","cpu_limit":"`+quantity+`","env":{"A":"1E-99999999"}}`), agent(), attempt)
 		if (err == nil) != works || err != nil && !strings.Contains(err.Error(), "is not a valid Quantity") {
 			t.Errorf("%.20s: %v, want works %v", quantity, err, works)
 		}

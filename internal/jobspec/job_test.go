@@ -1,7 +1,6 @@
 package jobspec_test
 
 import (
-	"errors"
 	"path"
 	"path/filepath"
 	"slices"
@@ -70,10 +69,7 @@ func startVector(t *testing.T, file, name string, used map[string]bool) {
 	v := readVector(t, file)
 	t.Chdir(v.Dir)
 	run, settings := v.translate(t, v.Versions[len(v.Versions)-1], v.Expected)
-	_, err := jobspec.Job(run, settings, attempt)
-	if d, ok := errors.AsType[*jobspec.DecodeError](err); ok && d.OnlyUnknown() {
-		err = nil
-	}
+	_, _, err := jobspec.Job(run, settings, attempt)
 	referenceFails := v.Expected.failure() != nil || v.Expected.ConstructorError != nil
 	text, refuses := lookUp(refused, name, used)
 	_, mends := lookUp(mended, name, used)

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -39,31 +40,18 @@ type FlowRun struct {
 	RunConfig, Environment, Storage json.RawMessage
 }
 
-// Reference is the version of the Python agent whose Job Build makes.
-type Reference uint8
+// Reference is the release of Prefect whose agent's Job Build makes, such as
+// "0.13.19".
+type Reference string
 
-// Auto takes Reference0110 for a flow without run config but with an
-// environment, and Reference141 otherwise.
+// Auto takes the flow's own release, or the nearest that has environments, for a
+// flow without run config but with an environment, and 1.4.1 otherwise.
 const (
-	Auto Reference = iota
-	Reference0110
-	Reference124
-	Reference141
+	Auto          Reference = ""
+	Reference0110 Reference = "0.11.0"
+	Reference124  Reference = "1.2.4"
+	Reference141  Reference = "1.4.1"
 )
-
-func (r Reference) String() string {
-	switch r {
-	case Auto:
-		return "auto"
-	case Reference0110:
-		return "0.11.0"
-	case Reference124:
-		return "1.2.4"
-	case Reference141:
-		return "1.4.1"
-	}
-	return "unknown"
-}
 
 // EnvVar is one environment variable that the agent adds to every flow run.
 type EnvVar struct{ Name, Value string }
@@ -93,6 +81,9 @@ type Settings struct {
 	SendLogs bool
 	// FlowLogLevel is the log level of flow runs, such as INFO.
 	FlowLogLevel string
+	// Defaulted are those of API and FlowLogLevel that nobody set, so that whatever
+	// a flow sets counts instead.
+	Defaulted struct{ API, FlowLogLevel bool }
 	// ServiceAccountName is nil if unset; the reference writes an empty one.
 	ServiceAccountName *string
 	// ImagePullSecrets is nil if unset. 0.11.0 takes the variable as one name,
@@ -110,6 +101,9 @@ type Settings struct {
 	// if it is nil, through Template.
 	AgentTemplate     Tree
 	AgentTemplatePath string
+	// EnvironmentTemplatePath is YAML_TEMPLATE of 0.13.4 to 0.15.13: what the Jobs
+	// of flows with an environment start from. It is read through Template.
+	EnvironmentTemplatePath string
 	// Keep holds names of Keeps: changes that are not made.
 	Keep []string
 	// Template returns the text behind a template path as it was written, such
@@ -120,33 +114,47 @@ type Settings struct {
 
 // Job builds, hardens and decodes the Job that starts the given attempt. Its
 // name is flowrun.JobName; only a template that came with the run config may
-// change the prefix. Errors are of this package's types and name the place. A
-// *DecodeError with OnlyUnknown comes with the Job: the API server would take it
-// and drop the unknown keys.
-func Job(run FlowRun, s Settings, attempt string) (*batchv1.Job, error) {
+// change the prefix. Errors are of this package's types and name the place; all
+// that is wrong is one *FaultsError. Warnings say what is in the Job otherwise than
+// it was written, keys that Kubernetes does not know among them.
+func Job(run FlowRun, s Settings, attempt string) (*batchv1.Job, []Warning, error) {
 	return JobAs(run, s, attempt, "")
 }
 
 // JobAs is Job under a name that was promised before, as repair needs it
 // whatever the templates say today. An empty name means Job's.
-func JobAs(run FlowRun, s Settings, attempt, name string) (*batchv1.Job, error) {
+func JobAs(run FlowRun, s Settings, attempt, name string) (*batchv1.Job, []Warning, error) {
 	if err := checkIDs(run); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := builder{run: run, settings: s, identifier: flowrun.Identifier(run.ID, attempt), lenient: true}
-	tree, err := b.build()
-	if err != nil {
-		return nil, err
+	tree := b.build()
+	if tree == nil {
+		return nil, nil, b.faults.err()
 	}
 	if name == "" {
 		name = flowrun.JobName(b.prefix, run.ID, attempt)
 	}
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-		return nil, &FieldError{Field: "metadata.name", Value: name, Problem: problems[0], Mend: "correct metadata.name in the job template"}
+		b.faults.add(&FieldError{Field: "metadata.name", Value: name, Problem: problems[0], Mend: "correct metadata.name in the job template"})
 	}
-	h := hardening{tree: tree, run: run, settings: s, name: name, attempt: attempt}
+	h := hardening{tree: tree, run: run, settings: s, name: name, attempt: attempt, warnings: &b.warnings}
 	h.apply()
-	return decode(tree, b.places)
+	job, err := decode(tree, b.places)
+	if problems, ok := errors.AsType[*DecodeError](err); ok && job != nil {
+		for _, p := range problems.Problems {
+			b.warnings.add(p.place(), p.Text+", which Kubernetes drops", p.Mend)
+		}
+		if problems.More > 0 {
+			b.warnings.add("job template", fmt.Sprintf("has %d more unknown keys, which Kubernetes drops", problems.More), "remove them")
+		}
+		err = nil
+	}
+	b.faults.add(err)
+	if err := b.faults.err(); err != nil {
+		return nil, b.warnings.all(), err
+	}
+	return job, b.warnings.all(), nil
 }
 
 // Build makes the Job of the reference, defects included. The identifier is
@@ -154,7 +162,11 @@ func JobAs(run FlowRun, s Settings, attempt, name string) (*batchv1.Job, error) 
 // Inputs are never changed.
 func Build(run FlowRun, s Settings, identifier string) (Tree, error) {
 	b := builder{run: run, settings: s, identifier: identifier}
-	return b.build()
+	tree := b.build()
+	if err := b.faults.err(); err != nil {
+		return nil, err
+	}
+	return tree, nil
 }
 
 // builder holds what one Job is made of. lenient repairs what the reference
@@ -166,28 +178,59 @@ type builder struct {
 	lenient    bool
 	// prefix is the Job's name as the run config's own template has it.
 	prefix string
-	// places is where the template's objects stand, if it came as YAML.
+	// source names the template in errors, places is where its objects stand, if it
+	// came as YAML.
+	source string
 	places *places
+	// release is the one whose Job is made; own is the flow's, as far as what a Job
+	// has by default goes.
+	release, own release
+	faults       faults
+	warnings     warnings
 }
 
-func (b *builder) build() (Tree, error) {
-	switch b.reference() {
-	case Reference0110:
+// build makes the tree; it is nil if there is nothing to start from. What is wrong
+// is in faults.
+func (b *builder) build() Tree {
+	kind, core := b.kind(), b.run.CoreVersion
+	form := string(b.settings.Reference)
+	switch {
+	case form != "" && !known(form):
+		b.faults.add(&FieldError{Field: "reference", Value: form, Problem: "is not a known release", Mend: "use one from 0.11.0 to 1.4.1"})
+		return nil
+	case form == "" && kind == ByEnvironment:
+		form = core
+	case form == "":
+		form = lastRunConfig
+	}
+	b.release = newRelease(kind, versionOf(form, kind))
+	b.own = b.release
+	if b.lenient && b.settings.Reference == Auto {
+		b.own = newRelease(kind, versionOf(core, kind))
+	}
+	if kind == ByEnvironment {
 		return b.fromEnvironment()
-	case Auto, Reference124, Reference141:
-		return b.fromRunConfig()
 	}
-	return nil, &FieldError{Field: "reference", Value: b.settings.Reference.String(), Problem: "is not a known version", Mend: "use 0.11.0, 1.2.4 or 1.4.1"}
+	return b.fromRunConfig()
 }
 
-func (b *builder) reference() Reference {
-	if b.settings.Reference != Auto {
-		return b.settings.Reference
+// known reports whether there is an agent of that release.
+func known(reference string) bool {
+	v, ok := parseVersion(reference)
+	return ok && !v.before(firstEnvironment) && compareRelease(v.release, lastRunConfig) <= 0
+}
+
+// kind is how the reference takes the flow: 1.0.0 and later know no environments,
+// the releases before 0.13.10 no run configs.
+func (b *builder) kind() FlowKind {
+	pinned, ok := parseVersion(string(b.settings.Reference))
+	switch {
+	case ok && pinned.before(firstRunConfig):
+		return ByEnvironment
+	case ok && !pinned.before("1.0.0"), !absent(b.run.RunConfig), absent(b.run.Environment):
+		return ByRunConfig
 	}
-	if absent(b.run.RunConfig) && !absent(b.run.Environment) {
-		return Reference0110
-	}
-	return Reference141
+	return ByEnvironment
 }
 
 func absent(raw json.RawMessage) bool {

@@ -34,18 +34,20 @@ spec:
         emptyDirr: {}
 `
 
+const quantities = "write it like 500m or 2 for CPU, 512Mi or 2Gi for memory"
+
 func TestProblemsNameLineAndColumn(t *testing.T) {
 	t.Parallel()
 	want := []jobspec.Problem{
-		{Path: "base", Line: 3, Column: 1, Unknown: true, Text: "is an unknown key; remove it"},
-		{Path: "spec.backofflimit", Line: 5, Column: 3, Unknown: true, Text: "is an unknown key; did you mean backoffLimit?"},
-		{Path: "spec.template.spec.containers[flow].command[1]", Line: 16, Column: 22, Text: "is a number, not a string; put it in quotes"},
+		{Path: "base", Line: 3, Column: 1, Unknown: true, Text: "is an unknown key", Mend: "no object of a Job has such a key; remove it"},
+		{Path: "spec.backofflimit", Line: 5, Column: 3, Unknown: true, Text: "is an unknown key", Mend: "did you mean backoffLimit?"},
+		{Path: "spec.template.spec.containers[flow].command[1]", Line: 16, Column: 22, Text: "is a number, not a string", Mend: "put it in quotes"},
 		{Path: "spec.template.spec.containers[flow].env[LIST].value", Text: "is a list, not a string"},
-		{Path: "spec.template.spec.containers[flow].env[PORT].value", Line: 13, Column: 18, Text: "is a number, not a string; put it in quotes"},
-		{Path: "spec.template.spec.containers[flow].resources.limits.cpu", Line: 17, Column: 35, Text: `"lots" is not a valid Quantity`},
-		{Path: "spec.template.spec.containers[flow].resources.limits.memory", Text: `"much" is not a valid Quantity`},
-		{Path: "spec.template.spec.tolerationz", Line: 3, Column: 14, Unknown: true, Text: "is an unknown key; did you mean tolerations?"},
-		{Path: "spec.template.spec.volumes[v].emptyDirr", Line: 20, Column: 9, Unknown: true, Text: "is an unknown key; did you mean emptyDir?"},
+		{Path: "spec.template.spec.containers[flow].env[PORT].value", Line: 13, Column: 18, Text: "is a number, not a string", Mend: "put it in quotes"},
+		{Path: "spec.template.spec.containers[flow].resources.limits.cpu", Line: 17, Column: 35, Text: `"lots" is not a valid Quantity`, Mend: quantities},
+		{Path: "spec.template.spec.containers[flow].resources.limits.memory", Text: `"much" is not a valid Quantity`, Mend: quantities},
+		{Path: "spec.template.spec.tolerationz", Line: 3, Column: 14, Unknown: true, Text: "is an unknown key", Mend: "did you mean tolerations?"},
+		{Path: "spec.template.spec.volumes[v].emptyDirr", Line: 20, Column: 9, Unknown: true, Text: "is an unknown key", Mend: "did you mean emptyDir?"},
 	}
 	quoted, err := json.Marshal(crooked)
 	if err != nil {
@@ -66,7 +68,7 @@ func TestProblemsNameLineAndColumn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := jobspec.Job(c.run, c.settings, attempt)
+			_, _, err := jobspec.Job(c.run, c.settings, attempt)
 			found, ok := errors.AsType[*jobspec.DecodeError](err)
 			if !ok {
 				t.Fatalf("Job: %v, want a DecodeError", err)
@@ -109,7 +111,7 @@ func TestTemplateErrorsNameLineAndColumn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := jobspec.Job(templated(string(quoted)), agent(), attempt); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := jobspec.Job(templated(string(quoted)), agent(), attempt); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want an error with %q", text, err, want)
 		}
 	}
@@ -127,8 +129,8 @@ func TestAliases(t *testing.T) {
 	if got := dig(tree, container("resources", "requests", "memory")...); got != "1Gi" {
 		t.Errorf("the reference's memory request is %v, want 1Gi by the alias", got)
 	}
-	job, err := jobspec.Job(run, agent(), attempt)
-	if d, ok := errors.AsType[*jobspec.DecodeError](err); !ok || !d.OnlyUnknown() {
+	job, _, err := jobspec.Job(run, agent(), attempt)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if r := job.Spec.Template.Spec.Containers[0].Resources; !r.Requests.Memory().IsZero() || r.Limits.Memory().String() != "1Gi" {

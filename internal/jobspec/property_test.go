@@ -83,8 +83,8 @@ func TestBuildIsDeterministicAndKeepsItsInput(t *testing.T) {
 		if diff := cmp.Diff(first, second); diff != "" || fmt.Sprint(err) != fmt.Sprint(again) {
 			t.Fatalf("Build differs: %v and %v (-first +second):\n%s", err, again, diff)
 		}
-		job, err := jobspec.Job(run, s, attempt)
-		sameJob, again := jobspec.Job(run, s, attempt)
+		job, _, err := jobspec.Job(run, s, attempt)
+		sameJob, _, again := jobspec.Job(run, s, attempt)
 		if diff := cmp.Diff(job, sameJob); diff != "" || fmt.Sprint(err) != fmt.Sprint(again) {
 			t.Fatalf("Job differs: %v and %v (-first +second):\n%s", err, again, diff)
 		}

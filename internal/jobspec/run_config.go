@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -36,39 +37,40 @@ func foreignRun(kind string) bool {
 	return slices.Contains([]string{"DockerRun", "LocalRun", "ECSRun", "VertexRun"}, kind)
 }
 
-// readRunConfig loads the run config; null means an empty KubernetesRun.
-func (b *builder) readRunConfig() (runConfig, error) {
+// readRunConfig loads the run config; null means an empty KubernetesRun. It reports
+// whether it is one that a Job can be made of; what is wrong is a fault.
+func (b *builder) readRunConfig() (runConfig, bool) {
 	if absent(b.run.RunConfig) {
-		return runConfig{}, nil
+		return runConfig{}, true
 	}
 	fields, err := readObject("run_config", b.run.RunConfig)
 	if err != nil {
-		return runConfig{}, err
+		b.faults.add(err)
+		return runConfig{}, false
 	}
 	kind, err := fields.text("type")
-	if err != nil {
-		return runConfig{}, err
+	if err != nil || kind == nil {
+		b.faults.add(cmp.Or(err, error(&FieldError{Field: "run_config.type", Problem: "is missing: missing data for required field", Mend: "register the flow again"})))
+		return runConfig{}, false
 	}
-	if kind == nil {
-		return runConfig{}, &FieldError{Field: "run_config.type", Problem: "is missing: missing data for required field", Mend: "register the flow again"}
-	}
-	switch *kind {
-	case kubernetesRun:
-		return b.readKubernetesRun(fields)
-	case universalRun:
-		if err := checkLabels(fields); err != nil {
-			return runConfig{}, err
-		}
+	switch {
+	case *kind == kubernetesRun:
+		return b.readKubernetesRun(fields), true
+	case *kind == universalRun:
+		b.faults.add(checkLabels(fields))
 		env, err := fields.entries("env")
-		return runConfig{env: env}, err
-	}
-	if foreignRun(*kind) {
+		b.faults.add(err)
+		return runConfig{env: env}, true
+	case foreignRun(*kind):
 		if err := fields.follow(runConfigRules(*kind)); err != nil && !b.lenient {
-			return runConfig{}, err
+			b.faults.add(err)
+			return runConfig{}, false
 		}
-		return runConfig{}, &UnsupportedRunConfigError{FlowRun: string(b.run.ID), Type: *kind}
+		b.faults.add(&UnsupportedRunConfigError{FlowRun: string(b.run.ID), Type: *kind})
+	default:
+		b.faults.add(&FieldError{Field: "run_config.type", Value: *kind, Problem: "is an unsupported value", Mend: "use KubernetesRun or UniversalRun"})
 	}
-	return runConfig{}, &FieldError{Field: "run_config.type", Value: *kind, Problem: "is an unsupported value", Mend: "use KubernetesRun or UniversalRun"}
+	return runConfig{}, false
 }
 
 // checkLabels refuses what Prefect cannot load, although no label reaches the Job.
@@ -81,10 +83,8 @@ func checkLabels(fields object) error {
 	return err
 }
 
-func (b *builder) readKubernetesRun(fields object) (runConfig, error) {
-	if err := checkLabels(fields); err != nil {
-		return runConfig{}, err
-	}
+func (b *builder) readKubernetesRun(fields object) runConfig {
+	b.faults.add(checkLabels(fields))
 	var c runConfig
 	for _, field := range []struct {
 		key    string
@@ -100,23 +100,17 @@ func (b *builder) readKubernetesRun(fields object) (runConfig, error) {
 		{"image_pull_policy", &c.pullPolicy},
 	} {
 		value, err := fields.text(field.key)
-		if err != nil {
-			return runConfig{}, err
-		}
+		b.faults.add(err)
 		*field.target = value
 	}
 	var err error
-	if c.env, err = fields.entries("env"); err != nil {
-		return runConfig{}, err
-	}
-	if c.pullSecrets, err = fields.texts("image_pull_secrets"); err != nil {
-		return runConfig{}, err
-	}
-	if err := checkPullPolicy(c.pullPolicy); err != nil {
-		return runConfig{}, err
-	}
-	err = b.readTemplate(fields, &c)
-	return c, err
+	c.env, err = fields.entries("env")
+	b.faults.add(err)
+	c.pullSecrets, err = fields.texts("image_pull_secrets")
+	b.faults.add(err)
+	b.faults.add(checkPullPolicy(c.pullPolicy))
+	b.faults.add(b.readTemplate(fields, &c))
+	return c
 }
 
 func checkPullPolicy(policy *string) error {

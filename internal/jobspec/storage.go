@@ -53,7 +53,7 @@ func (b *builder) checkStorage(kind string, fields object) error {
 		return nil
 	}
 	rules := storageRules(kind)
-	if b.reference() == Reference0110 {
+	if b.kind() == ByEnvironment && b.release.value(nameLabels) == labelsOld {
 		if kind != dockerStorage {
 			return nil
 		}
@@ -68,20 +68,19 @@ func (b *builder) checkStorage(kind string, fields object) error {
 // dockerImage is Docker.name: registry_url and image_name joined as pure POSIX
 // paths, and image_tag (prefect 0.11.0, environments/storage/docker.py).
 func (b *builder) dockerImage(fields object) (string, error) {
+	var found faults
 	text := map[string]*string{}
 	for _, key := range []string{"registry_url", "image_name", "image_tag", "prefect_version"} {
 		value, err := fields.text(key)
-		if err != nil {
-			return "", err
-		}
+		found.add(err)
 		text[key] = value
 	}
-	if _, given := fields.raw["prefect_version"]; given && text["prefect_version"] == nil {
-		return "", &FieldError{Field: "storage.prefect_version", Problem: "may not be null", Mend: "leave it out or register the flow again"}
+	if raw, given := fields.raw["prefect_version"]; given && absent(raw) {
+		found.add(&FieldError{Field: "storage.prefect_version", Problem: "may not be null", Mend: "leave it out or register the flow again"})
 	}
 	for _, key := range []string{"image_name", "image_tag"} {
-		if text[key] == nil || b.lenient && *text[key] == "" {
-			return "", &FieldError{Field: "storage." + key, Problem: "is empty: Docker storage is missing required fields image_name and image_tag", Mend: "build the flow's image and register the flow again"}
+		if absent(fields.raw[key]) || b.lenient && text[key] != nil && *text[key] == "" {
+			found.add(&FieldError{Field: "storage." + key, Problem: "is empty: Docker storage is missing required fields image_name and image_tag", Mend: "build the flow's image and register the flow again"})
 		}
 	}
 	registry := ""
@@ -89,7 +88,10 @@ func (b *builder) dockerImage(fields object) (string, error) {
 		registry = *text["registry_url"]
 	}
 	if b.lenient && strings.Contains(registry, "://") {
-		return "", &FieldError{Field: "storage.registry_url", Value: registry, Problem: "is a URL, which no image name can contain", Mend: "leave out the scheme and register the flow again"}
+		found.add(&FieldError{Field: "storage.registry_url", Value: registry, Problem: "is a URL, which no image name can contain", Mend: "leave out the scheme and register the flow again"})
+	}
+	if err := found.err(); err != nil {
+		return "", err
 	}
 	return posixJoin(registry, *text["image_name"]) + ":" + *text["image_tag"], nil
 }

@@ -32,9 +32,9 @@ func TestEveryStorage(t *testing.T) {
 		}
 		legacy, s := stored(raw), agent()
 		_, built := jobspec.Build(legacy, s, identifier)
-		_, refused := jobspec.Job(legacy, s, attempt)
+		_, _, refused := jobspec.Job(legacy, s, attempt)
 		s.DefaultJobImage = "x:1"
-		job, err := jobspec.Job(legacy, s, attempt)
+		job, _, err := jobspec.Job(legacy, s, attempt)
 		if err != nil || job.Spec.Template.Spec.Containers[0].Image != "x:1" {
 			t.Errorf("%s: %v with a default image, want a Job with it", kind, err)
 		}
@@ -64,11 +64,11 @@ func TestKeepStorage(t *testing.T) {
 	} {
 		s := agent()
 		s.DefaultJobImage = "x:1"
-		if _, err := jobspec.Job(c.run, s, attempt); err != nil {
+		if _, _, err := jobspec.Job(c.run, s, attempt); err != nil {
 			t.Errorf("%s: %v, want a Job", name, err)
 		}
 		s.Keep = []string{"storage"}
-		_, err := jobspec.Job(c.run, s, attempt)
+		_, _, err := jobspec.Job(c.run, s, attempt)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
 			t.Errorf("%s kept: %v, want %q", name, err, c.want)
 		}
@@ -123,7 +123,7 @@ func TestReferenceLoadsStorage(t *testing.T) {
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: Build: %v, want %q", raw, err, want)
 		}
-		if _, err := jobspec.Job(run, agent(), attempt); err != nil {
+		if _, _, err := jobspec.Job(run, agent(), attempt); err != nil {
 			t.Errorf("%s: Job: %v", raw, err)
 		}
 	}
@@ -144,7 +144,7 @@ func TestForeignRunConfigs(t *testing.T) {
 		if _, err := jobspec.Build(configRun(raw), agent(), identifier); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: Build: %v, want %q", raw, err, want)
 		}
-		if _, err := jobspec.Job(configRun(raw), agent(), attempt); err == nil || !strings.Contains(err.Error(), "KubernetesRun") {
+		if _, _, err := jobspec.Job(configRun(raw), agent(), attempt); err == nil || !strings.Contains(err.Error(), "KubernetesRun") {
 			t.Errorf("%s: Job: %v, want a refusal with the mend", raw, err)
 		}
 	}
@@ -177,12 +177,12 @@ func TestTenant(t *testing.T) {
 		"urn:uuid:99999999-9999-4999-8999-999999999999": true, "ten": false, "99999999-9999": false, "gggggggg-9999-4999-8999-999999999999": false,
 	} {
 		s.Credential, s.TenantID = "KEY", tenant
-		_, err := jobspec.Job(configRun(""), s, attempt)
+		_, _, err := jobspec.Job(configRun(""), s, attempt)
 		if e, ok := errors.AsType[*jobspec.FieldError](err); valid != (err == nil) || !valid && (!ok || e.Field != "tenant_id") {
 			t.Errorf("tenant %q: %v, want valid %v", tenant, err, valid)
 		}
 		s.Credential = ""
-		if _, err := jobspec.Job(configRun(""), s, attempt); err != nil {
+		if _, _, err := jobspec.Job(configRun(""), s, attempt); err != nil {
 			t.Errorf("tenant %q without a credential: %v", tenant, err)
 		}
 	}

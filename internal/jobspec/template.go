@@ -27,12 +27,23 @@ func (b *builder) chooseTemplate(c runConfig) (template, error) {
 		tree, places, err := b.loadTemplate(s.AgentTemplatePath)
 		return template{tree: tree, source: shown(s.AgentTemplatePath), places: places}, err
 	}
-	return template{tree: builtinTemplate(), source: "built-in template"}, nil
+	return template{tree: b.builtinTemplate(), source: builtinSource}, nil
 }
 
-// builtinTemplate is job_template.yaml of Prefect 0.13.10 to 1.4.1.
-func builtinTemplate() Tree {
-	pod := Tree{"containers": []any{Tree{"name": "flow"}}}
+const builtinSource = "built-in template"
+
+// builtinTemplate is job_template.yaml of the flow's own release.
+func (b *builder) builtinTemplate() Tree {
+	container := Tree{"name": "flow"}
+	pod := Tree{"containers": []any{container}}
+	if b.own.value(nameCommand) == inShell {
+		container["command"] = []any{"/bin/sh", "-c"}
+		pod["restartPolicy"] = "Never"
+	}
+	setText(container, "imagePullPolicy", b.own.value(namePullPolicy))
+	if cpu := b.own.value(nameCPU); cpu != "" {
+		container["resources"] = Tree{"requests": Tree{"cpu": cpu}, "limits": Tree{"cpu": cpu}}
+	}
 	return Tree{"apiVersion": "batch/v1", "kind": "Job", "spec": Tree{"template": Tree{"spec": pod}}}
 }
 
@@ -42,76 +53,75 @@ type parts struct {
 	pod, container                      Tree
 }
 
-// open finds or makes these places. The reference asks for spec.template.spec;
-// lenient, it is made like the others (D-44).
-func (b *builder) open(t template) (parts, error) {
-	b.places = t.places
-	p, err := b.openTree(t.tree)
-	if err != nil {
-		return parts{}, &TemplateError{Source: t.source, Err: err}
-	}
-	return p, nil
-}
-
-func (b *builder) openTree(value any) (parts, error) {
-	w := walker{lenient: b.lenient, places: b.places}
-	job, ok := value.(Tree)
+// open finds or makes these places. It reports whether there is a tree at all.
+func (b *builder) open(t template) (parts, bool) {
+	b.source, b.places = t.source, t.places
+	job, ok := t.tree.(Tree)
 	if !ok {
-		return parts{}, noObject(value)
+		b.faults.add(b.ofTemplate(noObject(t.tree)))
+		return parts{}, false
 	}
-	p := parts{job: job}
-	var err error
-	if p.metadata, err = w.object(job, "", "metadata"); err != nil {
-		return parts{}, err
+	if b.lenient && t.source != builtinSource && !b.vet(job) {
+		return parts{}, false
 	}
-	if p.jobLabels, err = w.object(p.metadata, "metadata", "labels"); err != nil {
-		return parts{}, err
-	}
-	err = b.openPod(w, &p)
-	return p, err
-}
-
-func (b *builder) openPod(w walker, p *parts) error {
-	spec, err := w.object(p.job, "", "spec")
-	if err != nil {
-		return err
-	}
-	podTemplate, err := w.object(spec, "spec", "template")
-	if err != nil {
-		return err
-	}
-	metadata, err := w.object(podTemplate, "spec.template", "metadata")
-	if err != nil {
-		return err
-	}
-	if p.podLabels, err = w.object(metadata, "spec.template.metadata", "labels"); err != nil {
-		return err
-	}
+	p := parts{job: job, metadata: b.object(job, "", "metadata")}
+	p.jobLabels = b.object(p.metadata, "metadata", "labels")
+	spec := b.object(job, "", "spec")
+	podTemplate := b.object(spec, "spec", "template")
+	metadata := b.object(podTemplate, "spec.template", "metadata")
+	p.podLabels = b.object(metadata, "spec.template.metadata", "labels")
 	if _, given := podTemplate["spec"]; !given && !b.lenient {
-		return &FieldError{Field: "spec.template.spec", Problem: "is missing", Mend: "write at least spec: {template: {spec: {containers: []}}}"}
+		// Lenient, it is made like the others (D-44).
+		b.faults.add(b.ofTemplate(&FieldError{Field: "spec.template.spec", Problem: "is missing", Mend: "write at least spec: {template: {spec: {containers: []}}}"}))
 	}
-	if p.pod, err = w.object(podTemplate, "spec.template", "spec"); err != nil {
-		return err
-	}
-	p.container, err = firstContainer(w, p.pod)
-	return err
+	p.pod = b.object(podTemplate, "spec.template", "spec")
+	p.container = b.firstContainer(p.pod)
+	return p, true
 }
 
 // firstContainer is the one that runs the flow, whatever its name.
-func firstContainer(w walker, pod Tree) (Tree, error) {
+func (b *builder) firstContainer(pod Tree) Tree {
 	const path = "spec.template.spec"
-	containers, err := w.list(pod, path, "containers")
-	if err != nil {
-		return nil, err
-	}
+	containers := b.list(pod, path, "containers")
 	if len(containers) == 0 {
-		container := Tree{}
-		pod["containers"] = []any{container}
-		return container, nil
+		containers = []any{Tree{}}
+		pod["containers"] = containers
 	}
 	container, ok := containers[0].(Tree)
 	if !ok {
-		return nil, wrongKind(path+".containers[0]", containers[0], "object", w.places.item(pod, "containers", 0))
+		b.faults.add(b.ofTemplate(wrongKind(path+".containers[0]", containers[0], "object", b.places.item(pod, "containers", 0))))
+		container = Tree{}
+		containers[0] = container
 	}
-	return container, nil
+	return container
+}
+
+func (b *builder) ofTemplate(err error) error { return &TemplateError{Source: b.source, Err: err} }
+
+// object returns parent[key], which it makes if it is absent, and if it is something
+// else, which is a fault. Null counts as absent if the builder is lenient (D-44).
+func (b *builder) object(parent Tree, path, key string) Tree {
+	value, given := parent[key]
+	object, ok := value.(Tree)
+	if ok {
+		return object
+	}
+	if given && (value != nil || !b.lenient) {
+		b.faults.add(b.ofTemplate(wrongKind(join(path, key), value, "object", b.places.value(parent, key))))
+	}
+	object = Tree{}
+	parent[key] = object
+	return object
+}
+
+// list returns parent[key], nil if it is absent, and if it is something else, which
+// is a fault.
+func (b *builder) list(parent Tree, path, key string) []any {
+	value, given := parent[key]
+	items, ok := value.([]any)
+	if given && !ok && (value != nil || !b.lenient) {
+		b.faults.add(b.ofTemplate(wrongKind(join(path, key), value, "list", b.places.value(parent, key))))
+		delete(parent, key)
+	}
+	return items
 }

@@ -155,40 +155,6 @@ func truthy(value any) bool {
 	return true
 }
 
-// walker reads a template. Null counts as absent if it is lenient (D-44).
-type walker struct {
-	lenient bool
-	places  *places
-}
-
-// object returns parent[key], which it creates if it is absent.
-func (w walker) object(parent Tree, path, key string) (Tree, error) {
-	value, ok := parent[key]
-	if !ok || value == nil && w.lenient {
-		child := Tree{}
-		parent[key] = child
-		return child, nil
-	}
-	child, ok := value.(Tree)
-	if !ok {
-		return nil, wrongKind(join(path, key), value, "object", w.places.value(parent, key))
-	}
-	return child, nil
-}
-
-// list returns parent[key], nil if it is absent.
-func (w walker) list(parent Tree, path, key string) ([]any, error) {
-	value, ok := parent[key]
-	if !ok || value == nil && w.lenient {
-		return nil, nil
-	}
-	items, ok := value.([]any)
-	if !ok {
-		return nil, wrongKind(join(path, key), value, "list", w.places.value(parent, key))
-	}
-	return items, nil
-}
-
 func wrongKind(path string, value any, want string, p position) error {
 	return &FieldError{Field: path, Line: p.line, Column: p.column, Problem: "is " + article(kind(value)) + ", not " + article(want), Mend: "correct it or leave it out"}
 }

@@ -1,6 +1,8 @@
 package jobspec
 
 import (
+	"cmp"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,63 +23,68 @@ const (
 
 // runCommand is get_flow_run_command of Prefect 1.4.1: flows older than 0.13.0
 // know only the older command, an unknown version counts as older.
-func runCommand(version string) (string, error) {
-	if version == "" {
+func runCommand(core string) (string, error) {
+	if core == "" {
 		return commandCloudFlow, nil
 	}
-	m := matchVersion(version)
-	if m == nil {
-		return "", &FieldError{Field: "flow.core_version", Value: version, Problem: "is an invalid version", Mend: "register the flow with a released Prefect"}
+	v, ok := parseVersion(core)
+	if !ok {
+		return "", &FieldError{Field: "flow.core_version", Value: core, Problem: "is an invalid version", Mend: "register the flow with a released Prefect"}
 	}
-	if before(m, 0, 13) {
+	if v.before("0.13.0") {
 		return commandCloudFlow, nil
 	}
 	return commandFlowRun, nil
 }
 
-// since reports whether the flow was registered by major.minor.0 or later.
-func (r FlowRun) since(major, minor int) bool {
-	m := matchVersion(r.CoreVersion)
-	return m != nil && !before(m, major, minor)
+// since reports whether the flow was registered by that release or a later one.
+func (r FlowRun) since(release string) bool {
+	v, ok := parseVersion(r.CoreVersion)
+	return ok && !v.before(release)
 }
 
-// matchVersion ignores what Python calls white space around a version.
-func matchVersion(version string) []string {
-	return coreVersion.FindStringSubmatch(strings.TrimFunc(version, func(r rune) bool {
+// version is a version of Prefect by PEP 440, as coreVersion takes it apart.
+type version struct{ epoch, release, pre, post, dev string }
+
+// parseVersion ignores what Python calls white space around a version.
+func parseVersion(text string) (version, bool) {
+	m := coreVersion.FindStringSubmatch(strings.TrimFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f
 	}))
+	if m == nil {
+		return version{}, false
+	}
+	return version{strings.TrimLeft(m[1], "0"), m[2], m[3], m[4], m[5]}, true
 }
 
-// before reports whether the version that coreVersion matched is older than
-// major.minor.0, whose own pre-releases are.
-func before(m []string, major, minor int) bool {
-	if epoch := strings.TrimLeft(m[1], "0"); epoch != "" {
+// before reports whether the version is older than a release, whose own
+// pre-releases are.
+func (v version) before(release string) bool {
+	if v.epoch != "" {
 		return false
 	}
-	order := compareRelease(m[2], []int{major, minor})
-	pre, post, dev := m[3], m[4], m[5]
-	return order < 0 || order == 0 && (pre != "" || post == "" && dev != "")
+	order := compareRelease(v.release, release)
+	return order < 0 || order == 0 && (v.pre != "" || v.post == "" && v.dev != "")
 }
 
-// compareRelease compares the numbers of a version, missing ones being zero.
-func compareRelease(release string, want []int) int {
-	for i, part := range strings.Split(release, ".") {
-		n, err := strconv.Atoi(part)
-		wanted := 0
-		if i < len(want) {
-			wanted = want[i]
-		}
-		if err != nil || n > wanted {
-			return 1
-		}
-		if n < wanted {
-			return -1
-		}
-	}
-	for _, wanted := range want[min(len(want), strings.Count(release, ".")+1):] {
-		if wanted > 0 {
-			return -1
+// compareRelease compares the numbers of two versions, missing ones being zero.
+func compareRelease(a, b string) int {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range max(len(as), len(bs)) {
+		if order := cmp.Compare(numberAt(as, i), numberAt(bs, i)); order != 0 {
+			return order
 		}
 	}
 	return 0
+}
+
+func numberAt(parts []string, i int) int {
+	if i >= len(parts) {
+		return 0
+	}
+	n, err := strconv.Atoi(parts[i])
+	if err != nil {
+		return math.MaxInt // more digits than a number holds
+	}
+	return n
 }
