@@ -143,7 +143,7 @@ type Dev struct {
 	// AllowHosts are names and addresses that requests may be made to, besides those
 	// of this machine and the host of Listen.
 	AllowHosts []string
-	// DB is the file of the database; empty means in memory.
+	// DB is the file of the database; empty means a temporary one.
 	DB string
 	// Generation is the Prefect Server that is imitated: 0.11 or 1.x.
 	Generation string

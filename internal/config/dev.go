@@ -19,7 +19,7 @@ func devFields() []field[devDraft] {
 		}, func(d *devDraft) any { return &d.AllowHosts }},
 		{Setting{
 			Key: "kube.db", Kind: Text, Flags: []Flag{{Name: "db"}},
-			Help: "File of the database; the default is in memory.",
+			Help: "File of the database; the default is a temporary one that nobody else can read.",
 		}, func(d *devDraft) any { return &d.DB }},
 		{Setting{
 			Key: "kube.generation", Kind: Text, Default: "1.x", Flags: []Flag{{Name: "generation"}},

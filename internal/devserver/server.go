@@ -39,7 +39,7 @@ type Options struct {
 	// AllowHosts are names and addresses that requests may be made to, besides those
 	// of this machine and the host of Listen. Requests to others are refused.
 	AllowHosts []string
-	// DB is the file of the database; empty keeps everything in memory.
+	// DB is the file of the database; empty means a temporary one.
 	DB string
 	// Generation selects the API, Server1 if empty.
 	Generation Generation

@@ -2,16 +2,28 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 )
 
+// temporary makes a folder for a database without a name. A container image may
+// have no folder for temporary files, but containers have shared memory.
+func temporary() (string, error) {
+	dir, err := os.MkdirTemp("", "prefect-kube-dev-")
+	if err == nil {
+		return dir, nil
+	}
+	dir, shared := os.MkdirTemp("/dev/shm", "prefect-kube-dev-")
+	if shared == nil {
+		return dir, nil
+	}
+	return "", fmt.Errorf("make a folder for the temporary database: %w. Set TMPDIR, or name a file with --db", err)
+}
+
 // own makes the files of a database readable for nobody else: parameters, logs
 // and run configs are in them. SQLite gives the files beside it the same mode.
 func own(file string) error {
-	if file == "" {
-		return nil
-	}
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -73,3 +73,18 @@ func TestErrorsNameTheFile(t *testing.T) {
 		}
 	}
 }
+
+func TestTemporaryDatabaseHasNoName(t *testing.T) {
+	for name, dir := range map[string]string{"folder for temporary files": t.TempDir(), "none": filepath.Join(t.TempDir(), "none")} {
+		t.Setenv("TMPDIR", dir)
+		f := open(t, store.Options{})
+		f.flow(`{"name": "kept"}`)
+		if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: there are %v, %v", name, left, err)
+		}
+		if got := f.value("SELECT name FROM flow"); got != "kept" {
+			t.Errorf("%s: the flow is %v", name, got)
+		}
+		f.must(f.Close())
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/prefect-kube/prefect-kube/internal/devserver/store"
 )
@@ -458,7 +459,7 @@ func TestFileIsKept(t *testing.T) {
 }
 
 // TestEndlessReadLeavesTheConnectionUsable cuts a query that would never end, for
-// its request or for its own time limit; in memory there is only one connection.
+// its request or for its own time limit.
 func TestEndlessReadLeavesTheConnectionUsable(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"", filepath.Join(t.TempDir(), "dev.db")} {
@@ -480,6 +481,34 @@ func TestEndlessReadLeavesTheConnectionUsable(t *testing.T) {
 			}
 			f.flow(`{"name": "f"}`)
 			_ = f.Close()
+		}
+	}
+}
+
+// TestSlowReadsBlockNobody reads and writes while others read without an end.
+func TestSlowReadsBlockNobody(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"", filepath.Join(t.TempDir(), "dev.db")} {
+		f := open(t, store.Options{File: file, ReadTimeout: time.Minute})
+		ctx, stop := context.WithCancel(t.Context())
+		var slow errgroup.Group
+		began := make(chan struct{})
+		for range 3 {
+			slow.Go(func() error {
+				return f.View(ctx, func(ctx context.Context, r store.Reader) error {
+					began <- struct{}{}
+					return r.Each(ctx, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", nil, func(store.Row) error { return nil })
+				})
+			})
+			<-began
+		}
+		f.flow(`{"name": "f"}`)
+		if got := f.value("SELECT name FROM flow"); got != "f" {
+			t.Errorf("flow is %v", got)
+		}
+		stop()
+		if err := slow.Wait(); !errors.Is(err, context.Canceled) {
+			t.Errorf("slow reads end with %v", err)
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -30,21 +32,21 @@ const (
 )
 
 const (
-	fileReaders   = 4
+	readers       = 8
 	maxStatements = 256
 )
 
-// Options are the settings of a store. The zero value is an empty in-memory
-// store with the rules of Server1.
+// Options are the settings of a store. The zero value is an empty temporary store
+// with the rules of Server1.
 type Options struct {
-	// File is the path of the database; empty keeps everything in memory.
+	// File is the path of the database. Empty means a temporary one that has no name
+	// once it is open, so that nobody else finds it and nothing of it is left.
 	File string
 	// Generation selects the rules; empty means Server1.
 	Generation Generation
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// ReadTimeout is how long one read may hold its connection, 2 s if zero. In
-	// memory there is one connection for all.
+	// ReadTimeout is how long one read may hold its connection, 2 s if zero.
 	ReadTimeout time.Duration
 	// BetweenReadAndInsert, if set, is called while a flow run state is written:
 	// after the version of the run was read and before the row is inserted, with no
@@ -63,7 +65,6 @@ type Store struct {
 	handles  []*handle
 	writers  chan *handle
 	readers  chan *handle
-	snapshot bool
 	last     atomic.Int64
 	tenantID string
 	locks    submittedLocks
@@ -94,7 +95,16 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts.ReadTimeout = 2 * time.Second
 	}
 	s := &Store{opts: opts, sizes: limits{state: 1_000_000, flow: 64 << 20, tasks: 20_000, edges: 100_000}}
-	if err := s.prepare(ctx); err != nil {
+	file := opts.File
+	if file == "" {
+		dir, err := temporary()
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		file = filepath.Join(dir, "dev.db")
+	}
+	if err := s.prepare(ctx, file); err != nil {
 		return nil, errors.Join(s.named(err), s.Close())
 	}
 	return s, nil
@@ -103,7 +113,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // named says which database an error is about.
 func (s *Store) named(err error) error {
 	if s.opts.File == "" {
-		return fmt.Errorf("database: %w", err)
+		return fmt.Errorf("temporary database: %w", err)
 	}
 	return fmt.Errorf("database %s: %w", s.opts.File, err)
 }
@@ -133,18 +143,26 @@ func (s *Store) Close() error {
 	return nil
 }
 
-func (s *Store) prepare(ctx context.Context) error {
-	if err := own(s.opts.File); err != nil {
+func (s *Store) prepare(ctx context.Context, file string) error {
+	if err := own(file); err != nil {
 		return err
 	}
-	if err := s.connect(ctx); err != nil {
+	writer, err := s.open(ctx, s.dsn(file, "journal_mode(wal)"))
+	if err != nil {
 		return err
 	}
+	s.writers = make(chan *handle, 1)
+	s.writers <- writer
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	if err := s.connectReaders(ctx); err != nil {
-		return err
+	s.readers = make(chan *handle, readers)
+	for range readers {
+		reader, err := s.open(ctx, s.dsn(file, "query_only(1)"))
+		if err != nil {
+			return err
+		}
+		s.readers <- reader
 	}
 	return s.ensureTenant(ctx)
 }
@@ -166,50 +184,14 @@ func (s *Store) ensureTenant(ctx context.Context) error {
 
 // dsn puts the pragmas into the name, busy timeout first, so that every
 // connection has them.
-func dsn(file, mode string) string {
-	q := url.Values{}
-	pragmas := []string{"busy_timeout(5000)", "foreign_keys(1)", "temp_store(memory)", "cache_size(-16000)"}
-	switch {
-	case file == "":
-		pragmas = append(pragmas, "journal_mode(memory)", "synchronous(off)", "locking_mode(exclusive)")
-		file = ":memory:"
-	case mode == "ro":
-		pragmas = append(pragmas, "query_only(1)")
-	default:
-		pragmas = append(pragmas, "journal_mode(wal)", "synchronous(normal)")
+func (s *Store) dsn(file, role string) string {
+	synchronous := "synchronous(normal)"
+	if s.opts.File == "" {
+		synchronous = "synchronous(off)"
 	}
-	q["_pragma"] = pragmas
+	q := url.Values{"_pragma": {"busy_timeout(5000)", "foreign_keys(1)", "temp_store(memory)", "cache_size(-8000)", role, synchronous}}
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: q.Encode()}
 	return u.String()
-}
-
-func (s *Store) connect(ctx context.Context) error {
-	s.writers = make(chan *handle, 1)
-	h, err := s.open(ctx, dsn(s.opts.File, "rwc"))
-	if err != nil {
-		return err
-	}
-	s.writers <- h
-	return nil
-}
-
-// connectReaders comes after the migration. A database in memory belongs to one
-// connection, which readers and the writer take in turn.
-func (s *Store) connectReaders(ctx context.Context) error {
-	if s.opts.File == "" {
-		s.readers = s.writers
-		return nil
-	}
-	s.snapshot = true
-	s.readers = make(chan *handle, fileReaders)
-	for range fileReaders {
-		h, err := s.open(ctx, dsn(s.opts.File, "ro"))
-		if err != nil {
-			return err
-		}
-		s.readers <- h
-	}
-	return nil
 }
 
 func (s *Store) open(ctx context.Context, name string) (*handle, error) {
@@ -224,7 +206,8 @@ func (s *Store) open(ctx context.Context, name string) (*handle, error) {
 	}
 	h := &handle{db: db, conn: conn, stmts: map[string]*sql.Stmt{}}
 	s.handles = append(s.handles, h)
-	return h, nil
+	// The first read opens the files beside the database, too.
+	return h, conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(new(int))
 }
 
 func newID() string { return uuid.NewString() }

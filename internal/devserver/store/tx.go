@@ -65,11 +65,7 @@ func (s *Store) update(ctx context.Context, fn func(context.Context, *tx) error)
 // view runs fn on one consistent state of the database. Others may wait for the
 // connection, so that fn gets only so much time for it.
 func (s *Store) view(ctx context.Context, fn func(context.Context, *tx) error) error {
-	begin := ""
-	if s.snapshot {
-		begin = "BEGIN"
-	}
-	return s.inTx(ctx, s.readers, begin, func(ctx context.Context, t *tx) error {
+	return s.inTx(ctx, s.readers, "BEGIN", func(ctx context.Context, t *tx) error {
 		limited, cancel := context.WithTimeout(ctx, s.opts.ReadTimeout)
 		defer cancel()
 		err := fn(limited, t)
@@ -94,9 +90,6 @@ func (s *Store) inTx(ctx context.Context, pool chan *handle, begin string, fn fu
 		}
 	}()
 	t := &tx{s: s, h: h}
-	if begin == "" {
-		return fn(ctx, t)
-	}
 	if _, err := t.exec(ctx, begin); err != nil {
 		return err
 	}
