@@ -67,6 +67,7 @@ func Checks() []Check {
 		{"secrets", []string{"namespace"}, "The image pull secrets, and the Secret with the credential, exist, if they may be read. What is in them is not read.", lookAtSecrets},
 		{"other agents", []string{"namespace"}, "No Python agent makes Jobs in this namespace.", lookForRivals},
 		{"prefect api", nil, "The Prefect API answers at its address.", lookAtPrefect},
+		{"clock", nil, "This machine's clock agrees to 5 seconds with those of the Prefect API and the API server, as the Date headers of their answers have them. It decides when a flow run is due.", lookAtClocks},
 		{"credential", []string{"prefect api"}, "The Prefect API takes the credential, and the tenant is one of its own.", lookAtCredential},
 		{"prefect server", []string{"credential"}, "The generation of the server and what its schema has, and what follows for delivery.", lookAtServer},
 		{"agent config", []string{"credential"}, "The agent's config at the backend can be read.", lookAtAgentConfig},
@@ -81,6 +82,8 @@ type patient struct {
 	log     *slog.Logger
 	cluster *kube.Client
 	prefect *prefect1.Client
+	// prefectTime and clusterTime know how the clocks of both go.
+	prefectTime, clusterTime *dated
 	// refused is why the Prefect API did not take the credential, nil if it did.
 	refused error
 	// labels are those of the agent, from its config at the backend if it has none.
@@ -109,11 +112,18 @@ func doctor(ctx context.Context, cfg config.Doctor, out io.Writer, o outside, lo
 	if !log.Enabled(ctx, slog.LevelDebug) {
 		log = slog.New(slog.DiscardHandler) // the report says it
 	}
-	prefect, err := connectPrefect(cfg.Agent, o.prefect, log)
-	if err != nil {
+	if o.prefect == nil {
+		over, err := network(cfg.Agent)
+		if err != nil {
+			return err
+		}
+		o.prefect = over
+	}
+	p := &patient{cfg: cfg, out: o, log: log, prefectTime: &dated{next: o.prefect}, clusterTime: &dated{}, labels: cfg.Labels}
+	var err error
+	if p.prefect, err = connectPrefect(cfg.Agent, p.prefectTime, log); err != nil {
 		return err
 	}
-	p := &patient{cfg: cfg, out: o, log: log, prefect: prefect, labels: cfg.Labels}
 	r := newReport(cfg, out)
 	if err := examine(ctx, Checks(), p, r.add); err != nil {
 		return err

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
@@ -36,7 +38,13 @@ func lookForCluster(_ context.Context, p *patient) []Finding {
 			return broken(mend, "%v", err)
 		}
 	}
-	cluster, err := kube.NewClient(found, p.log)
+	over := *found
+	over.REST = rest.CopyConfig(found.REST)
+	over.REST.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		p.clusterTime.next = next
+		return p.clusterTime
+	})
+	cluster, err := kube.NewClient(&over, p.log)
 	if err != nil {
 		return broken(mend, "%v", err)
 	}

@@ -40,6 +40,7 @@ type illness struct {
 	jobs    []map[string]any
 	via     func(http.RoundTripper) http.RoundTripper // the way to the cluster
 	host    string                                    // of the cluster
+	date    map[string]time.Duration                  // by how much the clocks of both are ahead
 	job     string                                    // what is in the Job
 	// want are the lines of the report that are not ok, or "ok " and a part of one that is.
 	want []string
@@ -74,7 +75,7 @@ func illnesses(t *testing.T) map[string]illness {
 			"ok    configuration: agent of 1.4.1 for server; read: no file; credential: PREFECT__CLOUD__API_KEY",
 			"ok    kubernetes: test", "ok    api server: v1.33.1 at http://u:xxxxx@cluster.test\n", "ok    namespace: default exists", "ok    rights: all ",
 			"ok    job template: the built-in one", "ok    job: can be built, and the API server would take it", "ok    service account: none", "ok    secrets: none",
-			"ok    other agents: no job", "ok    prefect api: " + apiURL + " answers", "ok    credential: accepted; tenant " + tenant,
+			"ok    other agents: no job", "ok    prefect api: " + apiURL + " answers", "ok    clock: this machine's agrees with: none that tells its time", "ok    credential: accepted; tenant " + tenant,
 			"ok    prefect server: a Prefect Server of 2020 or later; with histories of states: one flow run, one Job; a claim is read back after a settling second",
 			"ok    agent config: none is in use", `ok    queue: due flow runs for the labels ["a"]: 0`,
 		}},
@@ -103,6 +104,13 @@ func illnesses(t *testing.T) map[string]illness {
 		}},
 		"a plugin that cannot be ended": {via: way(func(*http.Request) { time.Sleep(time.Hour) }), want: []string{
 			"fail  api server: no answer within 20s\n", "      mend: see what it waits for, such as the program that the kubeconfig names for its credential\n", "skip  ", "ok    queue: ",
+		}},
+		"a clock that goes right": {date: map[string]time.Duration{"kubernetes": 2 * time.Second, "prefect": -2 * time.Second}, want: []string{"ok    clock: this machine's agrees with: the Prefect API, the API server\n"}},
+		"a clock that is slow": {date: map[string]time.Duration{"kubernetes": 90 * time.Second}, want: []string{
+			"warn  clock: the clock of this machine is about 1m30s behind that of the API server\n", "      mend: set both clocks by NTP: ",
+		}},
+		"a clock that is fast": {date: map[string]time.Duration{"kubernetes": time.Second, "prefect": -61 * time.Second}, want: []string{
+			"warn  clock: the clock of this machine is about 1m0s ahead of that of the Prefect API\n", "      mend: set both clocks by NTP: ",
 		}},
 		"no namespace": {denied: []*override{deny("GET", "/namespaces/default$", 404, "gone")}, want: []string{
 			"fail  namespace: default does not exist", "      mend: create it with kubectl create namespace default, or name another one with --namespace",
@@ -266,7 +274,7 @@ func (c illness) examine(t *testing.T, output string) (text string, err error) {
 		if c.via != nil {
 			kubernetes = c.via(cluster)
 		}
-		err = app.DoctorOver(t.Context(), cfg, &out, c.backend(r), kubernetes, c.host)
+		err = app.DoctorOver(t.Context(), cfg, &out, c.dated("prefect", c.backend(r)), c.dated("kubernetes", kubernetes), c.host)
 		if passed := time.Since(now); passed > time.Minute {
 			t.Errorf("the report took %v", passed)
 		}
@@ -308,6 +316,21 @@ func way(delay func(*http.Request), warnings ...string) func(http.RoundTripper) 
 			return resp, err
 		})
 	}
+}
+
+// dated writes the time into answers, cut to seconds as servers do.
+func (c illness) dated(name string, next http.RoundTripper) http.RoundTripper {
+	ahead, ok := c.date[name]
+	if !ok {
+		return next
+	}
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err == nil {
+			resp.Header.Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		}
+		return resp, err
+	})
 }
 
 func (c illness) backend(r *recorder) http.RoundTripper {
