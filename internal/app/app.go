@@ -27,7 +27,6 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/reaper"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 	"github.com/prefect-kube/prefect-kube/internal/status"
-	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 const (
@@ -269,7 +268,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 	if err != nil {
 		return jobspec.Settings{}, cmp.Or(cfg.CheckCredential(), err)
 	}
-	roots, err := authorities(cfg.CABundle)
+	loader, err := templates(cfg)
 	if err != nil {
 		return jobspec.Settings{}, err
 	}
@@ -279,7 +278,7 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
-		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: template.New(template.Options{Roots: roots}).Text,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: loader.Text,
 		Keep: cfg.Keep, Volumes: cfg.Volumes, VolumeMounts: cfg.VolumeMounts,
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {

@@ -26,7 +26,7 @@ import (
 func usable(ctx context.Context, cfg config.Agent) error {
 	return errors.Join(
 		usableKeep(cfg.Keep), usableTenant("--tenant-id, PREFECT__CLOUD__TENANT_ID", cfg.CoreVersion, cfg.TenantID),
-		usableTemplate(ctx, cfg.JobTemplate), usablePolls(cfg.MaxPolls), usableLabels(cfg), usableInCluster(cfg),
+		usableSources(cfg), usableTemplate(ctx, cfg.JobTemplate), usablePolls(cfg.MaxPolls), usableLabels(cfg), usableInCluster(cfg),
 	)
 }
 
@@ -106,13 +106,41 @@ func usableTenant(place, core, tenant string) error {
 	return nil
 }
 
+// usableSources checks what templates may be read from.
+func usableSources(cfg config.Agent) error {
+	_, err := sources(cfg)
+	return err
+}
+
+func sources(cfg config.Agent) (template.Sources, error) {
+	if len(cfg.TemplateSources) == 0 {
+		return template.Sources{}, nil
+	}
+	found, err := template.ParseSources(cfg.TemplateSources)
+	if err != nil {
+		return found, &config.Error{Place: "--template-sources", Problem: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	}
+	return found, nil
+}
+
+// templates reads job templates: the agent's own, and those of flow runs where the
+// operator allows it.
+func templates(cfg config.Agent) (*template.Loader, error) {
+	allowed, errSources := sources(cfg)
+	roots, err := authorities(cfg.CABundle)
+	if err = errors.Join(errSources, err); err != nil {
+		return nil, err
+	}
+	return template.New(template.Options{Roots: roots, Sources: allowed, Own: cfg.JobTemplate}), nil
+}
+
 // usableTemplate reads a template of this machine; one elsewhere may come back
 // before the first run needs it.
 func usableTemplate(ctx context.Context, path string) error {
 	if path == "" || template.Remote(path) {
 		return nil
 	}
-	loader := template.New(template.Options{})
+	loader := template.New(template.Options{Own: path})
 	defer loader.Close()
 	if _, err := loader.Read(ctx, path); err != nil {
 		return &config.Error{Place: "--job-template", Problem: err.Error()}

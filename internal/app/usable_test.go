@@ -49,6 +49,8 @@ func TestStartRefusesWhatCannotBeUsed(t *testing.T) {
 		"template":         {flags: map[string][]string{"job-template": {"file://" + missing}}, want: []string{"--job-template", missing}},
 		"template, scheme": {flags: map[string][]string{"job-template": {"foo://x"}}, want: []string{"--job-template: ", "unsupported scheme foo:", "s3"}},
 		"template, file:":  {flags: map[string][]string{"job-template": {"file:" + missing}}, want: []string{"--job-template: ", missing}},
+		"sources":          {flags: map[string][]string{"template-sources": {"ftp, x", "https"}}, want: []string{`--template-sources: "ftp" is no source`, `"x" is no source`}},
+		"sources, alone":   {env: "PREFECT_KUBE_TEMPLATE_SOURCES=none,file", want: []string{`--template-sources: "none" stands alone`}},
 		"namespace":        {flags: map[string][]string{"namespace": {"A_B"}}, want: []string{`--namespace, NAMESPACE: "A_B" is not a name`}},
 		"account":          {flags: map[string][]string{"service-account-name": {"B A"}}, want: []string{`--service-account-name, SERVICE_ACCOUNT_NAME: "B A"`}},
 		"pull secret":      {flags: map[string][]string{"image-pull-secrets": {"a, B A"}}, want: []string{`--image-pull-secrets, IMAGE_PULL_SECRETS: "B A"`}},
@@ -155,7 +157,7 @@ func TestCertificateAuthorities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			checkTrust(t, resolve(t, config.Core1, nil, c.env...), server.URL, c.trusted, c.refused)
+			checkTrust(t, resolve(t, config.Core1, map[string][]string{"template-sources": {server.URL}}, c.env...), server.URL, c.trusted, c.refused)
 		})
 	}
 }

@@ -40,6 +40,7 @@ func (d *agentDraft) finish(core string) (Agent, error) {
 	a.CoreVersion = core
 	a.LogLevel = levelName(a.LogLevel)
 	a.Keep = splitNames(a.Keep)
+	a.TemplateSources = splitNames(a.TemplateSources)
 	var err error
 	if core == Core0 {
 		err = d.finish0(&a)
@@ -289,6 +290,10 @@ func ourFields() []field[agentDraft] {
 			Key: "kube.credential_secret", Kind: Text, Flags: []Flag{{Name: "credential-secret"}},
 			Help: "Secret with the credential, as NAME/KEY, that Jobs refer to instead of holding it in clear text.",
 		}, func(d *agentDraft) any { return &d.CredentialSecret }},
+		{Setting{
+			Key: "kube.template_sources", Kind: List, Flags: []Flag{{Name: "template-sources", Repeated: true}},
+			Help: "Where flow runs may let the agent read job templates, separated by commas: file, http, https, s3, gs, or a beginning such as /etc/templates/ or https://templates.example/; any; none. Of http and https, loopback and link-local addresses count only if a beginning names them, or with any. The default is file,http,https,s3,gs. The agent's own --job-template is always read.",
+		}, func(d *agentDraft) any { return &d.TemplateSources }},
 		{Setting{
 			Key: "kube.keep", Kind: List, Flags: []Flag{{Name: "keep", Repeated: true}},
 			Help: "Behaviours of the Python agent to keep, by name, separated by commas.",

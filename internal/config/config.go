@@ -94,6 +94,9 @@ type Agent struct {
 	Namespace string
 	// JobTemplate is the path or URL of the job template; empty means the built-in one.
 	JobTemplate string
+	// TemplateSources say where flow runs may let the agent read job templates; none
+	// means the default. Which there are is not checked here.
+	TemplateSources []string
 	// ServiceAccountName, ImagePullSecrets and ImagePullPolicy are the defaults of
 	// Jobs that say nothing themselves.
 	ServiceAccountName string

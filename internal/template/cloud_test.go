@@ -82,7 +82,7 @@ func TestReadS3(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(bucket))
 	t.Cleanup(server.Close)
 	setAWS(t, server.URL)
-	l := template.New(template.Options{})
+	l := template.New(template.Options{Sources: template.AnySource()})
 	for _, w := range []want{
 		{"s3://templates/team a/job.yaml", job, ""},
 		{"S3://far/job.yaml", job, ""},
@@ -102,13 +102,13 @@ func TestS3IsSlow(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(bucket))
 	t.Cleanup(server.Close)
 	setAWS(t, server.URL)
-	l := template.New(template.Options{Timeout: 300 * time.Millisecond})
+	l := template.New(template.Options{Sources: template.AnySource(), Timeout: 300 * time.Millisecond})
 	want{"s3://templates/slow", "", "was not there after 300ms; check the network, and that the agent has AWS credentials"}.check(t, l)
 }
 
 func TestS3IsDown(t *testing.T) {
 	setAWS(t, "http://127.0.0.1:1")
-	want{"s3://templates/job.yaml", "", "S3: dial tcp 127.0.0.1:1: connect: connection refused; check the network"}.check(t, template.New(template.Options{}))
+	want{"s3://templates/job.yaml", "", "S3: dial tcp 127.0.0.1:1: connect: connection refused; check the network"}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 }
 
 func TestS3WithoutCredentials(t *testing.T) {
@@ -117,13 +117,13 @@ func TestS3WithoutCredentials(t *testing.T) {
 	setAWS(t, server.URL)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-	want{"s3://templates/job.yaml", "", "S3 cannot be read: access disabled to EC2 IMDS"}.check(t, template.New(template.Options{}))
+	want{"s3://templates/job.yaml", "", "S3 cannot be read: access disabled to EC2 IMDS"}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 	file := filepath.Join(t.TempDir(), "config")
 	if err := os.WriteFile(file, []byte("[default]\ncredential_process = echo s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("AWS_CONFIG_FILE", file)
-	want{"s3://templates/job.yaml", "", "S3 cannot be read: invalid character"}.check(t, template.New(template.Options{}))
+	want{"s3://templates/job.yaml", "", "S3 cannot be read: invalid character"}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 }
 
 // The Python agent knows AWS_DEFAULT_REGION only.
@@ -132,12 +132,12 @@ func TestS3InTheRegionOfBoto(t *testing.T) {
 	t.Cleanup(server.Close)
 	setAWS(t, server.URL)
 	t.Setenv("AWS_REGION", "eu-west-1")
-	want{"s3://near/job.yaml", job, ""}.check(t, template.New(template.Options{}))
+	want{"s3://near/job.yaml", job, ""}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 	t.Setenv("AWS_DEFAULT_REGION", "eu-west-2")
-	want{"s3://near/job.yaml", "", "AuthorizationHeaderMalformed"}.check(t, template.New(template.Options{}))
+	want{"s3://near/job.yaml", "", "AuthorizationHeaderMalformed"}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_DEFAULT_REGION", "us-east-1")
-	want{"s3://near/job.yaml", job, ""}.check(t, template.New(template.Options{}))
+	want{"s3://near/job.yaml", job, ""}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 }
 
 // objects is a double of Google Cloud Storage; authorized is what it wants to see.
@@ -164,8 +164,8 @@ func objects(authorized string) http.HandlerFunc {
 func TestReadGoogle(t *testing.T) {
 	server := httptest.NewServer(objects(""))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Base: server.Client().Transport})
-	slow := template.New(template.Options{Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
+	l := template.New(template.Options{Sources: template.AnySource(), Base: server.Client().Transport})
+	slow := template.New(template.Options{Sources: template.AnySource(), Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
 	for _, host := range []string{server.URL, strings.TrimPrefix(server.URL, "http://")} {
 		t.Setenv("STORAGE_EMULATOR_HOST", host)
 		for _, w := range []want{
@@ -210,9 +210,9 @@ func TestGoogleCredentials(t *testing.T) {
 	}
 	t.Setenv("STORAGE_EMULATOR_HOST", "")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
-	l := template.New(template.Options{Base: redirected(server)})
+	l := template.New(template.Options{Sources: template.AnySource(), Base: redirected(server)})
 	want{"gs://templates/team/job a.yaml", job, ""}.check(t, l)
 	want{"gs://templates/team/job a.yaml", job, ""}.check(t, l)
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file+".no")
-	want{"gs://templates/x", "", "or set GOOGLE_APPLICATION_CREDENTIALS"}.check(t, template.New(template.Options{}))
+	want{"gs://templates/x", "", "or set GOOGLE_APPLICATION_CREDENTIALS"}.check(t, template.New(template.Options{Sources: template.AnySource()}))
 }

@@ -20,6 +20,7 @@ type Error struct {
 	Problem, Mend string
 
 	cause     error
+	detail    string
 	temporary bool
 	// status is that of the HTTP answer, zero without one.
 	status int
@@ -35,6 +36,16 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause, such as fs.ErrNotExist.
 func (e *Error) Unwrap() error { return e.cause }
+
+// Detail says more than Error, for the agent's own log: what kept the agent from
+// another machine is not for the author of a flow, who could find out so what is
+// where behind the agent. It is empty where Error says all.
+func (e *Error) Detail() string { return e.detail }
+
+const (
+	unreadable = "is not read: its server does not answer, or the operator of the agent does not allow it with --template-sources"
+	elsewhere  = "check the address, or put the template into the run config; the agent's log says more to its operator"
+)
 
 // Temporary reports whether the same path may be readable later without anybody
 // mending something.
@@ -59,11 +70,16 @@ func (l *Loader) explain(path string, late bool, err error) error {
 	if e.temporary && e.Mend == "" {
 		e.Mend = "check that the agent can reach the address"
 	}
-	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	if unknown {
 		e.Mend, e.temporary = "name a file with the authority's certificate in REQUESTS_CA_BUNDLE", false
 	}
-	e.Path = Shown(path)
 	e.Problem = plain.Line(e.Problem, maxProblem)
+	_, kept := errors.AsType[*hiddenError](err)
+	if kept && !ok || late && Remote(path) && l.decide(path) != allowed {
+		e.Problem, e.Mend, e.detail = unreadable, elsewhere, e.Problem
+	}
+	e.Path = Shown(path)
 	return e
 }
 

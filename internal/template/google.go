@@ -37,14 +37,14 @@ func (l *Loader) readGoogle(ctx context.Context, where location) ([]byte, error)
 			return nil, err
 		}
 	}
-	text, err := get(ctx, client, base+"/storage/v1/b/"+url.PathEscape(where.host)+"/o/"+url.PathEscape(where.key())+"?alt=media")
+	text, err := get(ctx, client, base+"/storage/v1/b/"+url.PathEscape(where.host)+"/o/"+url.PathEscape(where.key())+"?alt=media", true)
 	return text, googleError(err)
 }
 
 // googleClient is made once: it holds the token that it got.
 func (l *Loader) googleClient(ctx context.Context) (*http.Client, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.clients.Lock()
+	defer l.clients.Unlock()
 	if l.google != nil {
 		return l.google, nil
 	}

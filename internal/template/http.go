@@ -3,17 +3,26 @@ package template
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 const maxRedirects = 5
 
 // readHTTP is a plain GET. Nothing of the agent's own goes with it.
 func (l *Loader) readHTTP(ctx context.Context, address string) ([]byte, error) {
-	client := &http.Client{Transport: l.base, CheckRedirect: checkRedirect}
-	return get(ctx, client, address)
+	client := &http.Client{Transport: l.guard, CheckRedirect: checkRedirect}
+	if address == l.own {
+		client.Transport = l.base
+	}
+	return get(ctx, client, address, l.decide(address) == allowed)
 }
 
 func checkRedirect(next *http.Request, before []*http.Request) error {
@@ -26,7 +35,10 @@ func checkRedirect(next *http.Request, before []*http.Request) error {
 	return nil
 }
 
-func get(ctx context.Context, client *http.Client, address string) ([]byte, error) {
+// get returns what is behind an address. What else the server says of a refusal is
+// told where the operator named the server: elsewhere the author of a flow would read
+// answers that are not meant for him.
+func get(ctx context.Context, client *http.Client, address string, tell bool) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody) //nolint:gosec // the operator or the flow's owner names the address on purpose
 	if err != nil {
 		return nil, &Error{Problem: "is not a valid URL", Mend: "correct it", cause: inner(err)}
@@ -40,7 +52,11 @@ func get(ctx context.Context, client *http.Client, address string) ([]byte, erro
 	}
 	defer answer.Body.Close() //nolint:errcheck // read only
 	if answer.StatusCode != http.StatusOK {
-		return nil, statusError(answer.StatusCode)
+		refusal := statusError(answer.StatusCode)
+		if tell {
+			refusal.Problem += reason(answer.StatusCode, answer.Body)
+		}
+		return nil, refusal
 	}
 	text, err := readAll(answer.Body)
 	if err != nil {
@@ -52,7 +68,7 @@ func get(ctx context.Context, client *http.Client, address string) ([]byte, erro
 	return text, nil
 }
 
-func statusError(code int) error {
+func statusError(code int) *Error {
 	e := &Error{Problem: strings.TrimSpace(fmt.Sprintf("the server answers %d %s", code, http.StatusText(code))), status: code}
 	switch {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
@@ -63,6 +79,49 @@ func statusError(code int) error {
 		e.Mend, e.temporary = "try again later", true
 	}
 	return e
+}
+
+const (
+	maxBody   = 16 << 10
+	maxReason = 300
+)
+
+var (
+	hiddenTags = regexp.MustCompile(`(?is)<(script|style|head)\b.*?</(script|style|head)>`)
+	tags       = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// reason is what a server says of its refusal, in one line: the message of an object
+// of JSON, or the words of a page or of XML.
+func reason(code int, from io.Reader) string {
+	body, _ := io.ReadAll(io.LimitReader(from, maxBody)) // what there is of it
+	text := message(body)
+	if text == "" {
+		text = tags.ReplaceAllString(hiddenTags.ReplaceAllString(string(body), " "), " ")
+	}
+	text = plain.Line(strings.Join(strings.Fields(text), " "), maxReason)
+	if rest := strings.NewReplacer(strconv.Itoa(code), "", strings.ToLower(http.StatusText(code)), "", "page", "", " ", "").Replace(strings.ToLower(text)); rest == "" {
+		return "" // no more than the status
+	}
+	return ": " + text
+}
+
+// message is the text below error, message or detail of an object of JSON.
+func message(body []byte) string {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(body, &object) != nil {
+		return ""
+	}
+	for _, key := range []string{"error", "message", "detail"} {
+		var text string
+		if json.Unmarshal(object[key], &text) == nil && text != "" {
+			return text
+		}
+		if text = message(object[key]); text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 // isPage reports whether a server sent a page for people, such as that of a login.

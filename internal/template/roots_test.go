@@ -32,7 +32,7 @@ func TestRoots(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", "")
 	t.Setenv("STORAGE_EMULATOR_HOST", google.URL)
 	for _, path := range []string{web.URL + "/job.yaml", "s3://templates/team a/job.yaml", "gs://templates/team/job a.yaml"} {
-		stranger, friend := template.New(template.Options{}), template.New(template.Options{Roots: roots})
+		stranger, friend := template.New(template.Options{Sources: template.AnySource()}), template.New(template.Options{Sources: template.AnySource(), Roots: roots})
 		want{path, "", "x509: certificate signed by unknown authority; name a file with the authority's certificate in REQUESTS_CA_BUNDLE"}.check(t, stranger)
 		if _, err := stranger.Read(t.Context(), path); temporary(err) {
 			t.Errorf("%s: %v is temporary, want it to stay", path, err)
@@ -53,7 +53,7 @@ func TestRootsOfAWS(t *testing.T) {
 	}
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	for _, roots := range []*x509.CertPool{nil, x509.NewCertPool()} {
-		l := template.New(template.Options{Roots: roots})
+		l := template.New(template.Options{Sources: template.AnySource(), Roots: roots})
 		want{"s3://templates/team a/job.yaml", job, ""}.check(t, l)
 		want{web.URL + "/job.yaml", "", "unknown authority"}.check(t, l)
 		l.Close()

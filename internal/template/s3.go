@@ -39,8 +39,8 @@ func (l *Loader) readS3(ctx context.Context, where location) ([]byte, error) {
 
 // s3Client is made once: it holds the credentials that it found.
 func (l *Loader) s3Client(ctx context.Context) (*s3.Client, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.clients.Lock()
+	defer l.clients.Unlock()
 	if l.s3 != nil {
 		return l.s3, nil
 	}
@@ -99,7 +99,7 @@ func s3Error(err error) error {
 	if !answered || answer.Response == nil || answer.HTTPStatusCode() == 0 {
 		return &Error{Problem: unanswered(err), Mend: "check the network, and that the agent has AWS credentials", cause: err, temporary: true}
 	}
-	e, _ := errors.AsType[*Error](statusError(answer.HTTPStatusCode()))
+	e := statusError(answer.HTTPStatusCode())
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Problem = "S3: " + api.ErrorCode() + ": " + strings.TrimSuffix(api.ErrorMessage(), ".")
 	}

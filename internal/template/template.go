@@ -34,6 +34,10 @@ type Options struct {
 	// Roots are the certificate authorities that vouch for servers; nil means those
 	// of the system. S3 also trusts those of AWS_CA_BUNDLE.
 	Roots *x509.CertPool
+	// Sources say what flow runs may name; the zero value is DefaultSources.
+	Sources Sources
+	// Own is the path of the agent's own template, which is always read.
+	Own string
 	// Base sends the requests for http, https, gs and gcs; nil means over the
 	// network, through the proxies that HTTPS_PROXY and NO_PROXY name.
 	Base http.RoundTripper
@@ -44,34 +48,56 @@ type Options struct {
 type Loader struct {
 	timeout time.Duration
 	roots   *x509.CertPool
-	base    http.RoundTripper
-	files   regular.Reader
+	sources Sources
+	own     string
+	// base goes anywhere, guard where flow runs may lead the agent.
+	base   http.RoundTripper
+	guard  *guard
+	files  regular.Reader
+	closed chan struct{}
 
-	mu     sync.Mutex
-	s3     *s3.Client
-	google *http.Client
+	// clients guards s3 and google. Making one may wait for files and for the network.
+	clients sync.Mutex
+	s3      *s3.Client
+	google  *http.Client
+
+	mu      sync.Mutex
+	flights map[string]*flight
+	kept    int
 }
 
 // New returns a Loader.
 func New(o Options) *Loader {
-	l := &Loader{timeout: o.Timeout, roots: o.Roots, base: o.Base}
+	l := &Loader{
+		timeout: o.Timeout, roots: o.Roots, sources: o.Sources, own: o.Own, base: o.Base,
+		closed: make(chan struct{}), flights: map[string]*flight{},
+	}
 	if l.timeout <= 0 {
 		l.timeout = defaultTimeout
 	}
-	if l.base == nil {
-		l.base = &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idlePerHost,
-			IdleConnTimeout: time.Minute,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.Roots},
-		}
+	l.guard = &guard{sources: o.Sources, free: o.Base, guarded: o.Base}
+	if o.Base == nil {
+		free, near := transport(o.Roots), transport(o.Roots)
+		free.Proxy, near.DialContext = http.ProxyFromEnvironment, dialer().DialContext
+		l.base, l.guard.free, l.guard.guarded, l.guard.proxy = free, free, near, free.Proxy
 	}
 	return l
 }
 
-// Close ends the connections that are kept for the next Read, except those to S3,
-// which end by themselves. It ends no Read.
+func transport(roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idlePerHost, IdleConnTimeout: time.Minute,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+	}
+}
+
+// Close ends Reads under way and the connections that are kept for the next one,
+// except those to S3, which end by themselves. It is called once.
 func (l *Loader) Close() {
-	(&http.Client{Transport: l.base}).CloseIdleConnections()
+	close(l.closed)
+	for _, t := range []http.RoundTripper{l.base, l.guard.guarded} {
+		(&http.Client{Transport: t}).CloseIdleConnections()
+	}
 }
 
 // idlePerHost lets Jobs that start together share connections.
@@ -81,26 +107,34 @@ const idlePerHost = 16
 // command line, as Prefect 1.4.1 reads them (utilities/filesystems.py): a plain
 // path, file:, local: or agent:, all on this machine; http: and https: by a plain
 // GET; s3: with the credentials, region and endpoint of the AWS environment; gs:
-// and gcs: with Google's default credentials. Texts have at most 1 MiB. Errors are
-// of type *Error, or ctx's own.
+// and gcs: with Google's default credentials. Texts have at most 1 MiB and must not be
+// changed. What another machine answers counts for a minute, whoever asks, and what
+// came of no one in time too. Errors are of type *Error, or ctx's own.
 func (l *Loader) Read(ctx context.Context, path string) ([]byte, error) {
-	limited, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	text, err := l.read(limited, path)
-	if err == nil {
-		return text, nil
-	}
-	if ctx.Err() != nil {
+	f := l.share(ctx, path, time.Now())
+	select {
+	case <-f.done:
+		return f.text, f.err
+	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	return nil, l.explain(path, limited.Err() != nil, err)
 }
 
-// Text is Read for a start under way, which is to finish even after a stop was
-// asked for: nothing but the time limit ends it.
+// Text is Read where nothing but the time limit ends it.
 func (l *Loader) Text(path string) ([]byte, error) { return l.Read(context.Background(), path) }
 
+// decide says whether a path may be read.
+func (l *Loader) decide(path string) decision {
+	if path == l.own {
+		return allowed
+	}
+	return l.sources.of(path)
+}
+
 func (l *Loader) read(ctx context.Context, path string) ([]byte, error) {
+	if l.decide(path) == refused {
+		return nil, &Error{Problem: unreadable, Mend: elsewhere, detail: errSource.Error()}
+	}
 	switch where := parse(path); where.scheme {
 	case "", "file", "local", "agent":
 		return l.readFile(ctx, where, path)

@@ -81,9 +81,9 @@ func TestReadFile(t *testing.T) {
 		{"ftp://me:s3cret@host/job.yaml", "", "unsupported scheme ftp:; use a path"},
 		{"C:\\job.yaml", "", "unsupported scheme c:"},
 	} {
-		w.check(t, template.New(template.Options{}))
+		w.check(t, template.New(template.Options{Sources: template.AnySource()}))
 	}
-	if _, err := template.New(template.Options{}).Read(t.Context(), "no.yaml"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := template.New(template.Options{Sources: template.AnySource()}).Read(t.Context(), "no.yaml"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v is not fs.ErrNotExist", err)
 	}
 }
@@ -130,8 +130,8 @@ func TestReadHTTP(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(pages))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Base: server.Client().Transport})
-	slow := template.New(template.Options{Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
+	l := template.New(template.Options{Sources: template.AnySource(), Base: server.Client().Transport})
+	slow := template.New(template.Options{Sources: template.AnySource(), Timeout: 300 * time.Millisecond, Base: server.Client().Transport})
 	host := strings.TrimPrefix(server.URL, "http://")
 	for _, w := range []want{
 		{server.URL + "/job.yaml", job, ""},
@@ -159,7 +159,7 @@ func TestRedirectsStayEncrypted(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(http.HandlerFunc(pages))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Base: server.Client().Transport})
+	l := template.New(template.Options{Sources: template.AnySource(), Base: server.Client().Transport})
 	want{server.URL + "/again", job, ""}.check(t, l)
 	want{server.URL + "/down", "", "is redirected from https to http"}.check(t, l)
 }
@@ -176,7 +176,7 @@ func TestProxyIsAsked(t *testing.T) {
 			"AWS_ENDPOINT_URL=http://s3.example", "AWS_ACCESS_KEY_ID=AKID", "AWS_SECRET_ACCESS_KEY=s3cret")
 		return
 	}
-	l := template.New(template.Options{Roots: x509.NewCertPool()})
+	l := template.New(template.Options{Sources: template.AnySource(), Roots: x509.NewCertPool()})
 	defer l.Close()
 	for _, path := range []string{"http://web.example/job.yaml", "s3://templates/team a/job.yaml", "gs://templates/team/job a.yaml"} {
 		want{path, job, ""}.check(t, l)
@@ -189,7 +189,7 @@ func TestReadEndsWithItsContext(t *testing.T) {
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := errors.New("stopped")
-	l := template.New(template.Options{Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+	l := template.New(template.Options{Sources: template.AnySource(), Base: roundTripper(func(r *http.Request) (*http.Response, error) {
 		cancel(stopped)
 		return server.Client().Transport.RoundTrip(r)
 	})})
@@ -206,8 +206,8 @@ func TestTemporary(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(pages))
 	t.Cleanup(server.Close)
-	l := template.New(template.Options{Base: server.Client().Transport})
-	slow := template.New(template.Options{Timeout: 200 * time.Millisecond, Base: server.Client().Transport})
+	l := template.New(template.Options{Sources: template.AnySource(), Base: server.Client().Transport})
+	slow := template.New(template.Options{Sources: template.AnySource(), Timeout: 200 * time.Millisecond, Base: server.Client().Transport})
 	for path, want := range map[string]bool{"/busy": true, "/no": false, "/login": false, "/secret": false} {
 		if _, err := l.Read(t.Context(), server.URL+path); err == nil || temporary(err) != want {
 			t.Errorf("%s: %v, want temporary %v", path, err, want)
