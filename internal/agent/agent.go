@@ -87,6 +87,10 @@ type Config struct {
 	MaxPollInterval time.Duration
 	// SendLogs is false where no run log line may be written.
 	SendLogs bool
+	// Template reads the text behind a template path; nil means that the Job's settings
+	// do. Credential is what Jobs get, read for each; nil means that of the settings.
+	Template   func(ctx context.Context, path string) ([]byte, error)
+	Credential func() (string, error)
 	// Poke wakes the loop at once.
 	Poke <-chan struct{}
 	// Sweeping opens the place of the sweeps in health. They begin once connected.
@@ -120,7 +124,7 @@ func New(c Config, api API, cluster Cluster, local Local, submitter dispatch.Sub
 		return nil, errors.New("agent: id, place and namespace are required")
 	}
 	a := &Agent{c: c, api: api, cluster: cluster, local: local, health: health, unreadable: map[flowrun.ID]bool{}}
-	a.launch = &launcher{a: a, job: job}
+	a.launch = &launcher{a: a, make: newMaker(c, job, api.TenantID)}
 	starts, err := dispatch.New[Run](d, a.launch, submitter)
 	a.starts = starts
 	return a, err
@@ -129,11 +133,15 @@ func New(c Config, api API, cluster Cluster, local Local, submitter dispatch.Sub
 // Run connects, polls and sweeps until ctx ends or the last poll is done, then waits
 // for the starts under way. It returns nil on a clean stop.
 func (a *Agent) Run(ctx context.Context) error {
+	trying, stop := context.WithCancel(ctx)
+	var group errgroup.Group
+	group.Go(func() error { a.launch.make.watch(trying); return nil })
 	var err error
 	if a.connect(ctx) && a.c.MaxPolls != 0 {
 		err = a.work(ctx)
 	}
-	return errors.Join(err, a.starts.Wait())
+	stop()
+	return errors.Join(err, group.Wait(), a.starts.Wait())
 }
 
 func (a *Agent) work(ctx context.Context) error {
@@ -174,17 +182,31 @@ func (a *Agent) connect(ctx context.Context) bool {
 // agent itself was given nothing (D-12). Nothing is started yet.
 func (a *Agent) configure(s prefect1.Settings) {
 	if len(a.c.Labels) == 0 {
-		a.c.Labels, a.launch.job.Labels = s.Labels, s.Labels
+		a.c.Labels = s.Labels
 	}
-	given := map[string]bool{}
-	for _, v := range a.launch.job.EnvVars {
-		given[v.Name] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.EnvVars)) {
-		if !given[name] {
-			a.launch.job.EnvVars = append(a.launch.job.EnvVars, jobspec.EnvVar{Name: name, Value: s.EnvVars[name]})
+	a.launch.make.change(func(job *jobspec.Settings) {
+		job.Labels = a.c.Labels
+		given := map[string]bool{}
+		for _, v := range job.EnvVars {
+			given[v.Name] = true
 		}
+		job.EnvVars = slices.Clone(job.EnvVars) // builds may be under way with them
+		for _, name := range slices.Sorted(maps.Keys(s.EnvVars)) {
+			if !given[name] {
+				job.EnvVars = append(job.EnvVars, jobspec.EnvVar{Name: name, Value: s.EnvVars[name]})
+			}
+		}
+	})
+	a.launch.make.ready()
+}
+
+// progress says that a poll was answered, and whether what it finds can be started.
+func (a *Agent) progress() {
+	if why := a.launch.make.missing(); why != "" {
+		a.health.Fail(why)
+		return
 	}
+	a.health.Progress()
 }
 
 func (a *Agent) poll(ctx context.Context) error {
@@ -204,11 +226,11 @@ func (a *Agent) poll(ctx context.Context) error {
 			wait = errorPause
 		case found > 0:
 			last, idle = "", 0
-			a.health.Progress()
+			a.progress()
 		default:
 			last = ""
 			idle++
-			a.health.Progress()
+			a.progress()
 		}
 		if polls+1 == a.c.MaxPolls || !a.pause(ctx, max(jitter(wait), flowrun.Asked(err, pollsWait))) {
 			return nil
@@ -230,6 +252,15 @@ func (a *Agent) pollOnce(ctx context.Context) (found int, full bool, err error) 
 		return 0, false, err
 	}
 	var fresh []flowrun.ID
+	busy := 0
+	for _, id := range ids {
+		if a.starts.InFlight(id) {
+			busy++
+		}
+	}
+	if len(ids) >= most && busy > most/2 {
+		a.lookBehind(ctx)
+	}
 	for _, id := range append(ids, a.late.take(ids)...) {
 		if !a.starts.InFlight(id) {
 			fresh = append(fresh, id)
@@ -242,6 +273,27 @@ func (a *Agent) pollOnce(ctx context.Context) (found int, full bool, err error) 
 	// Where not all could be taken, asking again at once would find the same.
 	taken := a.starts.Start(ctx, offers)
 	return len(offers), len(ids) >= most && taken > 0 && taken == len(offers), nil
+}
+
+// lookBehind looks past the oldest runs, which are all that the queue shows, while
+// their starts take long: else runs whose templates are slow keep others from sight.
+func (a *Agent) lookBehind(ctx context.Context) {
+	if a.late.some() {
+		return
+	}
+	if err := a.widen(ctx, time.Now()); err != nil {
+		a.c.Logger.DebugContext(ctx, "looking behind the queue did not work", slog.Any("error", err))
+	}
+}
+
+// widen finds runs that have been due since then and that nobody here starts.
+func (a *Agent) widen(ctx context.Context, since time.Time) error {
+	ids, err := a.api.Overdue(ctx, since, a.c.Labels)
+	if err != nil {
+		return err
+	}
+	a.late.put(slices.DeleteFunc(ids, a.starts.InFlight))
+	return nil
 }
 
 // offers reads runs and decides which may be started here.

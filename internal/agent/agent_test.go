@@ -141,13 +141,13 @@ func TestAgentConfigFillsGaps(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &throttled{settings: settings}
 			a := s.run(t, c.labels, jobspec.Settings{Labels: c.labels, EnvVars: c.vars})
-			if diff := cmp.Diff(c.want, a.launch.job.EnvVars); diff != "" {
+			if diff := cmp.Diff(c.want, a.launch.make.job.EnvVars); diff != "" {
 				t.Errorf("%s: variables (-want +got):\n%s", name, diff)
 			}
 			if diff := cmp.Diff(c.wantLabels, s.labels); diff != "" {
 				t.Errorf("%s: labels of the poll (-want +got):\n%s", name, diff)
 			}
-			if diff := cmp.Diff(c.wantLabels, a.launch.job.Labels); diff != "" {
+			if diff := cmp.Diff(c.wantLabels, a.launch.make.job.Labels); diff != "" {
 				t.Errorf("%s: labels of Jobs (-want +got):\n%s", name, diff)
 			}
 		})

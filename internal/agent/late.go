@@ -23,6 +23,13 @@ func (l *late) put(ids []flowrun.ID) {
 	l.ids = ids
 }
 
+// some reports whether there are any.
+func (l *late) some() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ids) > 0
+}
+
 // take gives out some of them, without those that are known already.
 func (l *late) take(known []flowrun.ID) []flowrun.ID {
 	l.mu.Lock()

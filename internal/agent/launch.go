@@ -23,18 +23,16 @@ const (
 
 // launcher is what dispatch needs to know of Prefect 0.x and 1.x.
 type launcher struct {
-	a   *Agent
-	job jobspec.Settings
+	a    *Agent
+	make *maker
 	// restored are the runs that a state was put back of.
 	restored restored
 }
 
 // Build makes the Job of an offer. Its notes are what the run's author should know
 // of it.
-func (l *launcher) Build(_ context.Context, o Offer) (*batchv1.Job, []string, error) {
-	settings := l.job
-	settings.TenantID = l.a.api.TenantID()
-	job, warnings, err := BuildJob(o.Run.FlowRun, settings, o.Attempt, o.Run.Job)
+func (l *launcher) Build(ctx context.Context, o Offer) (*batchv1.Job, []string, error) {
+	job, warnings, err := l.make.build(ctx, o)
 	var notes []string
 	for _, w := range warnings {
 		if !w.OfAgent { // that was said when the agent started
@@ -145,7 +143,7 @@ func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run])
 
 // explained says which of our own changes a refusal is about.
 func (l *launcher) explained(err error) error {
-	if hint := jobspec.RefusalHint(err.Error(), l.job.Keep); hint != "" {
+	if hint := jobspec.RefusalHint(err.Error(), l.make.job.Keep); hint != "" {
 		return fmt.Errorf("%w. %s", err, hint)
 	}
 	return err

@@ -67,12 +67,7 @@ func (s *sweeper) run(ctx context.Context) {
 
 // widen passes on what the queue keeps back (D-21).
 func (s *sweeper) widen(ctx context.Context) error {
-	ids, err := s.a.api.Overdue(ctx, time.Now().Add(-overdue), s.a.c.Labels)
-	if err != nil {
-		return err
-	}
-	s.a.late.put(ids)
-	return nil
+	return s.a.widen(ctx, time.Now().Add(-overdue))
 }
 
 // repair adopts claims without a Job, and puts covered states back.

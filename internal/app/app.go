@@ -27,6 +27,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/reaper"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 	"github.com/prefect-kube/prefect-kube/internal/status"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 const (
@@ -74,13 +75,18 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 	if err != nil {
 		return err
 	}
+	loader, err := templates(cfg)
+	if err != nil {
+		return err
+	}
 	poke := make(chan struct{}, 1)
 	health := status.NewHealth()
 	server, err := listen(ctx, cfg, health, poke, log)
 	if err != nil {
 		return err
 	}
-	s := &started{cfg: cfg, cluster: cluster, prefect: prefect, health: health, poke: poke, log: log, id: uuid.NewString()}
+	defer loader.Close()
+	s := &started{cfg: cfg, cluster: cluster, prefect: prefect, health: health, templates: loader, poke: poke, log: log, id: uuid.NewString()}
 	var stop lifo
 	stop.start(ctx, server.Run)
 	stop.until(ctx, func(ctx context.Context) error { return health.Watch(ctx, log) })
@@ -94,9 +100,11 @@ type started struct {
 	cluster *kube.Client
 	prefect *prefect1.Client
 	health  *status.Health
-	poke    chan struct{}
-	log     *slog.Logger
-	id      string
+	// templates are read for Jobs; a resource manager makes none.
+	templates *template.Loader
+	poke      chan struct{}
+	log       *slog.Logger
+	id        string
 	// standby is zero for an agent; see reaper.Policy.
 	standby time.Duration
 }
@@ -194,11 +202,12 @@ func (s *started) agent(place flowrun.Place, cache agent.Local, loop *status.Loo
 	if err != nil {
 		return nil, err
 	}
+	job.Template = nil // read with a context instead
 	return agent.New(agent.Config{
 		Registration: prefect1.Registration{Name: s.cfg.Name, Labels: s.cfg.Labels, ConfigID: s.cfg.AgentConfigID},
 		ID:           s.id, Place: place, Namespace: s.cfg.Namespace,
 		MaxPolls: s.cfg.MaxPolls, MaxPollInterval: s.cfg.MaxPollInterval, SendLogs: s.cfg.SendLogs,
-		Poke: s.poke, Sweeping: func() agent.Health { return s.health.Loop("sweep", silence) }, Logger: s.log,
+		Template: s.templates.Read, Credential: s.cfg.Credential.Reveal, Poke: s.poke, Sweeping: func() agent.Health { return s.health.Loop("sweep", silence) }, Logger: s.log,
 	}, s.prefect, s.cluster, cache, s.cluster, loop, job, dispatch.Config{
 		Settle: s.settle(), Slots: slots, Drain: drain, Logger: s.log,
 	})

@@ -10,6 +10,9 @@ const (
 	// remembered is how long the answer of another machine counts, a refusal too: runs
 	// that name one address cost one request.
 	remembered = time.Minute
+	// ownRemembered is how long the agent's own template counts as unreadable: nothing
+	// is started meanwhile.
+	ownRemembered = 5 * time.Second
 	// mostFlights bounds how many Reads may be under way, mostKept how many bytes are
 	// remembered, the paths included.
 	mostFlights, mostKept = 512, 8 << 20
@@ -110,7 +113,10 @@ func (l *Loader) end(path string, f *flight, text []byte, err error) {
 	f.text, f.err = text, err
 	close(f.done)
 	l.kept += size(path, f)
-	if Remote(path) || temporary(err) {
+	switch {
+	case path == l.own && err != nil:
+		f.until = time.Now().Add(ownRemembered)
+	case Remote(path) || temporary(err):
 		f.until = time.Now().Add(remembered)
 	}
 	if f.landed && f.until.IsZero() {
