@@ -34,6 +34,10 @@ type server struct {
 	slow time.Duration
 	// late are runs that the queue keeps back.
 	late map[flowrun.ID]bool
+	// most is how many runs the queue returns; 0 means all.
+	most int
+	// configs are the run configs of runs that have one.
+	configs map[flowrun.ID]json.RawMessage
 	// created is how many Jobs each name ever got in all places, live the number of
 	// Pods of each run; crowded are the runs that had two of them at once, and
 	// refused those whose process found them ended, and left.
@@ -103,10 +107,17 @@ func (s *server) Connect(context.Context, prefect1.Registration) error { return 
 
 func (s *server) RunsInQueue(context.Context, time.Time, []string) ([]flowrun.ID, error) {
 	s.delay(300 * time.Millisecond)
-	return s.idsIn(flowrun.Scheduled, false), nil
+	ids := s.idsIn(flowrun.Scheduled, false)
+	if s.most > 0 {
+		ids = ids[:min(s.most, len(ids))]
+	}
+	return ids, nil
 }
 
 func (s *server) Overdue(context.Context, time.Time, []string) ([]flowrun.ID, error) {
+	if s.most > 0 {
+		return s.idsIn(flowrun.Scheduled, false), nil
+	}
 	return s.idsIn(flowrun.Scheduled, true), nil
 }
 
@@ -145,7 +156,7 @@ func (s *server) FlowRunsByID(ctx context.Context, ids []flowrun.ID) ([]prefect1
 	var out []prefect1.FlowRun
 	for _, snapshot := range snapshots {
 		out = append(out, prefect1.FlowRun{
-			Snapshot: snapshot,
+			Snapshot: snapshot, RunConfig: s.configs[snapshot.ID],
 			Flow:     prefect1.Flow{ID: "f", Name: "f", CoreVersion: "1.4.1", Storage: json.RawMessage(`{"type":"Docker","image_name":"i","image_tag":"t"}`)},
 		})
 	}
