@@ -89,87 +89,81 @@ const (
 	goodText  = "{apiVersion: batch/v1, kind: Job, spec: {template: {spec: {containers: []}}}}"
 )
 
+// trouble is what keeps all Jobs from being made for a minute.
+type trouble struct {
+	// template and credential are what is read meanwhile, if they are set.
+	template   func(ctx context.Context) ([]byte, error)
+	credential error
+	want       string
+	// all says that a run with its own template is kept too.
+	all bool
+}
+
+func (c trouble) apply(s *shop) {
+	began := time.Now()
+	mended := func() bool { return time.Since(began) > time.Minute }
+	if c.template != nil {
+		s.job.AgentTemplatePath = "https://host/own"
+		s.read = func(ctx context.Context, _ string) ([]byte, error) {
+			if mended() {
+				return []byte(goodText), nil
+			}
+			return c.template(ctx)
+		}
+	}
+	s.credential = func() (string, error) {
+		if mended() {
+			return "", nil
+		}
+		return "", c.credential
+	}
+}
+
+func (c trouble) check(t *testing.T) {
+	s := newShop(2)
+	s.server.configs["run-1"] = json.RawMessage(inline)
+	c.apply(s)
+	time.AfterFunc(50*time.Second, func() {
+		if _, state := s.server.shown("run-0"); state != flowrun.Scheduled || s.cluster.has("run-0") {
+			t.Errorf("a run that needs it is %s", state)
+		}
+		if s.cluster.has("run-1") == c.all {
+			t.Errorf("a run with its own template has a Job: %v", !c.all)
+		}
+		if got := s.poll.now(); !strings.Contains(got, "no Job can be made") || !strings.Contains(got, c.want) {
+			t.Errorf("health says %q, want %q", got, c.want)
+		}
+	})
+	s.run(deadline(t, 2*time.Minute), t)
+	if !s.cluster.has("run-0") || !s.cluster.has("run-1") || s.poll.good == 0 || s.poll.now() != "" {
+		t.Errorf("not started once it was mended: %q", s.poll.now())
+	}
+}
+
 // What would fail every run keeps the agent from being ready; no run is claimed that
 // it would fail, and none that it would not is kept. It recovers by itself.
 func TestWhatWouldFailEveryRunFailsNone(t *testing.T) {
 	t.Parallel()
-	away := errors.New("the server answers 400 Bad Request: Bucket is requester pays")
-	for name, c := range map[string]struct {
-		prepare func(s *shop, mended func() bool)
-		want    string
-		// all says that a run with its own template is kept too.
-		all bool
-	}{
-		"the template cannot be read": {func(s *shop, mended func() bool) {
-			s.read = func(context.Context, string) ([]byte, error) {
-				if mended() {
-					return []byte(goodText), nil
-				}
-				return nil, away
+	text := func(text string, err error) func(context.Context) ([]byte, error) {
+		return func(context.Context) ([]byte, error) { return []byte(text), err }
+	}
+	late := errors.New("was not there after 10s")
+	for name, c := range map[string]trouble{
+		"the template cannot be read": {template: text("", errors.New("the server answers 400 Bad Request: Bucket is requester pays")), want: "requester pays"},
+		"the template hangs": {template: func(ctx context.Context) ([]byte, error) {
+			if !sleep(ctx, 10*time.Second) {
+				return nil, ctx.Err()
 			}
-		}, "requester pays", false},
-		"the template hangs": {func(s *shop, mended func() bool) {
-			s.read = func(ctx context.Context, _ string) ([]byte, error) {
-				if mended() {
-					return []byte(goodText), nil
-				}
-				if !sleep(ctx, 10*time.Second) {
-					return nil, ctx.Err()
-				}
-				return nil, errors.New("was not there after 10s")
-			}
-		}, "was not there after 10s", false},
-		"the template is empty": {func(s *shop, mended func() bool) {
-			s.read = func(context.Context, string) ([]byte, error) {
-				if mended() {
-					return []byte(goodText), nil
-				}
-				return nil, nil
-			}
-		}, "template", false},
-		"the template is no Job": {func(s *shop, mended func() bool) {
-			s.read = func(context.Context, string) ([]byte, error) {
-				if mended() {
-					return []byte(goodText), nil
-				}
-				return []byte("spec: {template: {spec: {containers: [7]}}}"), nil
-			}
-		}, "containers", false},
-		"the credential cannot be read": {func(s *shop, mended func() bool) {
-			s.credential = func() (string, error) {
-				if mended() {
-					return "key", nil
-				}
-				return "", errors.New("/key: permission denied")
-			}
-		}, "permission denied", true},
+			return nil, late
+		}, want: late.Error()},
+		"the template is empty":         {template: text("", nil), want: "template"},
+		"the template is no Job":        {template: text("spec: {template: {spec: {containers: [7]}}}", nil), want: "containers"},
+		"the template is a page":        {template: text("<html>", nil), want: "template"},
+		"the credential cannot be read": {credential: errors.New("/key: permission denied"), want: "permission denied", all: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := newShop(2)
-				s.server.configs["run-1"] = json.RawMessage(inline)
-				began := time.Now()
-				c.prepare(s, func() bool { return time.Since(began) > time.Minute })
-				if s.read != nil {
-					s.job.AgentTemplatePath = "https://host/own"
-				}
-				time.AfterFunc(50*time.Second, func() {
-					if _, state := s.server.shown("run-0"); state != flowrun.Scheduled || s.cluster.has("run-0") {
-						t.Errorf("a run that needs it is %s", state)
-					}
-					if s.cluster.has("run-1") == c.all {
-						t.Errorf("a run with its own template has a Job: %v", !c.all)
-					}
-					if got := s.poll.now(); !strings.Contains(got, "no Job can be made") || !strings.Contains(got, c.want) {
-						t.Errorf("health says %q, want %q", got, c.want)
-					}
-				})
-				s.run(deadline(t, 2*time.Minute), t)
-				if !s.cluster.has("run-0") || !s.cluster.has("run-1") || s.poll.good == 0 || s.poll.now() != "" {
-					t.Errorf("not started once it was mended: %q", s.poll.now())
-				}
-			})
+			synctest.Test(t, c.check)
 		})
 	}
 }
@@ -185,7 +179,7 @@ func TestATenantThatIsNoneFailsNoRun(t *testing.T) {
 	m.ready()
 	run := plainRun(prefect1.FlowRun{})
 	run.RunConfig = json.RawMessage(inline)
-	_, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
+	_, _, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
 	if _, ok := errors.AsType[*dispatch.NotNowError](err); !ok || !strings.Contains(err.Error(), "is not a UUID") || !strings.Contains(m.missing(), "is not a UUID") {
 		t.Errorf("got %v, and %q", err, m.missing())
 	}
@@ -200,7 +194,7 @@ func TestAFaultOfARunFailsIt(t *testing.T) {
 	for _, config := range []string{`{"type": "ECSRun"}`, fmt.Sprintf(templated, "x"), `{"type": "KubernetesRun", "cpu_limit": "lots"}`} {
 		run := plainRun(prefect1.FlowRun{})
 		run.RunConfig = json.RawMessage(config)
-		_, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
+		_, _, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
 		if _, ok := errors.AsType[*dispatch.NotNowError](err); ok || err == nil {
 			t.Errorf("%s: got %v, want an error of its own", config, err)
 		}
@@ -215,7 +209,8 @@ func TestAQuickRunBehindSlowOnes(t *testing.T) {
 		s := newShop(101)
 		s.server.most = 25
 		for i := range 100 {
-			s.server.configs[flowrun.ID(fmt.Sprintf("run-%d", i))] = json.RawMessage(fmt.Sprintf(templated, fmt.Sprint(i)))
+			id := flowrun.ID(fmt.Sprintf("run-%d", i))
+			s.server.configs[id] = json.RawMessage(fmt.Sprintf(templated, id))
 		}
 		s.server.runs["run-99-quick"] = s.server.runs["run-100"]
 		delete(s.server.runs, "run-100")

@@ -114,8 +114,8 @@ func (s *server) RunsInQueue(context.Context, time.Time, []string) ([]flowrun.ID
 	return ids, nil
 }
 
-func (s *server) Overdue(context.Context, time.Time, []string) ([]flowrun.ID, error) {
-	if s.most > 0 {
+func (s *server) Overdue(_ context.Context, before time.Time, _ []string) ([]flowrun.ID, error) {
+	if s.most > 0 && time.Since(before) < time.Second { // all have been due since now
 		return s.idsIn(flowrun.Scheduled, false), nil
 	}
 	return s.idsIn(flowrun.Scheduled, true), nil
@@ -157,7 +157,7 @@ func (s *server) FlowRunsByID(ctx context.Context, ids []flowrun.ID) ([]prefect1
 	for _, snapshot := range snapshots {
 		out = append(out, prefect1.FlowRun{
 			Snapshot: snapshot, RunConfig: s.configs[snapshot.ID],
-			Flow:     prefect1.Flow{ID: "f", Name: "f", CoreVersion: "1.4.1", Storage: json.RawMessage(`{"type":"Docker","image_name":"i","image_tag":"t"}`)},
+			Flow: prefect1.Flow{ID: "f", Name: "f", CoreVersion: "1.4.1", Storage: json.RawMessage(`{"type":"Docker","image_name":"i","image_tag":"t"}`)},
 		})
 	}
 	return out, err
