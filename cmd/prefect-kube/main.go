@@ -13,11 +13,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/prefect-kube/prefect-kube/internal/app"
+	"github.com/prefect-kube/prefect-kube/internal/logging"
 )
 
 const (
@@ -30,6 +32,8 @@ const (
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	// log is where services log. It never waits for whoever reads; nil means err.
+	log *logging.Buffer
 	// terminal is set when err is one.
 	terminal bool
 }
@@ -37,12 +41,20 @@ type streams struct {
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	commands := commands{start: app.StartAgent, resourceManager: app.ResourceManager, dev: app.Dev, install: app.Install, render: app.Render, doctor: app.Doctor}
-	io := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: isatty.IsTerminal(os.Stderr.Fd())}
-	os.Exit(supervise(signals, func(ctx context.Context) int {
+	io := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, log: logging.NewBuffer(os.Stderr), terminal: isatty.IsTerminal(os.Stderr.Fd())}
+	code := supervise(signals, func(ctx context.Context) int {
 		return runContainer(ctx, os.Args, os.Environ(), io, commands)
-	}))
+	})
+	io.log.Flush(flushTimeout)
+	os.Exit(code)
 }
+
+// flushTimeout bounds how long the last lines of the log wait for a reader.
+const flushTimeout = time.Second
 
 // signalError is the cause with which the first signal cancels the context.
 type signalError struct {
@@ -52,7 +64,8 @@ type signalError struct {
 func (e *signalError) Error() string { return fmt.Sprintf("got signal %q", e.signal) }
 
 // supervise runs a command. The first signal cancels its context, so that it
-// drains; the second one does not wait for it any longer.
+// drains; the second one does not wait for it any longer. A terminal that is closed
+// sends SIGHUP more than once, so that one counts as the first only.
 func supervise(signals <-chan os.Signal, command func(context.Context) int) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -69,10 +82,14 @@ func supervise(signals <-chan os.Signal, command func(context.Context) int) int 
 	case s := <-signals:
 		cancel(&signalError{signal: s})
 	}
-	select {
-	case code := <-done:
-		return code
-	case <-signals:
-		return exitFailure
+	for {
+		select {
+		case code := <-done:
+			return code
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return exitFailure
+			}
+		}
 	}
 }

@@ -163,9 +163,9 @@ func TestTerminalGetsTint(t *testing.T) {
 	t.Parallel()
 	for terminal, want := range map[bool]string{true: "INF hello", false: `"msg":"hello"`} {
 		var log bytes.Buffer
-		c := &cli{env: []string{"NO_COLOR=1"}, streams: streams{err: &log, terminal: terminal}}
-		c.logger(slog.LevelInfo).InfoContext(t.Context(), "hello")
-		c.logger(slog.LevelInfo).DebugContext(t.Context(), "quiet")
+		c := &cli{env: []string{"NO_COLOR=1"}, streams: streams{terminal: terminal}}
+		c.logger(&log, slog.LevelInfo).InfoContext(t.Context(), "hello")
+		c.logger(&log, slog.LevelInfo).DebugContext(t.Context(), "quiet")
 		if !strings.Contains(log.String(), want) || strings.Contains(log.String(), "quiet") {
 			t.Errorf("terminal %v: got %s, want %q", terminal, log.String(), want)
 		}

@@ -26,7 +26,7 @@ func (c *cli) resourceManager() *cobra.Command {
 		if err := cfg.CheckCredential(); err != nil {
 			return err
 		}
-		log := c.logger(cfg.SlogLevel())
+		log := c.service(cfg.SlogLevel())
 		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.resourceManager(ctx, cfg, log) })
 	}
 	return cmd

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
-	"github.com/prefect-kube/prefect-kube/internal/plain"
+	"github.com/prefect-kube/prefect-kube/internal/logging"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // commands is what the command line leads to.
@@ -35,6 +38,7 @@ type cli struct {
 	env      []string
 	streams  streams
 	commands commands
+	secrets  *secret.Set
 }
 
 // failure is an error from a command that was understood and begun.
@@ -48,7 +52,8 @@ func (f *failure) Unwrap() error { return f.err }
 // run executes one command line and returns the exit code. args[0] is the name
 // that the program was called by.
 func run(ctx context.Context, args, env []string, s streams, c commands) int {
-	root := (&cli{env: env, streams: s, commands: c}).root(programName(args)) //nolint:contextcheck // cobra hands the context to the command
+	call := &cli{env: env, streams: s, commands: c, secrets: secretsOf(args, env)}
+	root := call.root(programName(args)) //nolint:contextcheck // cobra hands the context to the command
 	root.SetArgs(args[min(1, len(args)):])
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -60,7 +65,7 @@ func run(ctx context.Context, args, env []string, s streams, c commands) int {
 	if f, ok := errors.AsType[*failure](err); ok && !isConfiguration(f) {
 		return exitFailure // logged where it happened
 	}
-	explain(s.err, cmd, err)
+	call.explain(cmd, err)
 	return exitUsage
 }
 
@@ -78,12 +83,12 @@ func isConfiguration(err error) bool {
 }
 
 // explain writes what is wrong, one line for each error, and where to look.
-func explain(w io.Writer, cmd *cobra.Command, err error) {
+func (c *cli) explain(cmd *cobra.Command, err error) {
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
-		_, _ = fmt.Fprintf(w, "Error: %s\n", plain.Line(line, maxLine))
+		_, _ = fmt.Fprintf(c.streams.err, "Error: %s\n", c.secrets.Line(line, maxLine))
 	}
 	if !isConfiguration(err) {
-		_, _ = fmt.Fprintf(w, "Try '%s --help'.\n", cmd.CommandPath())
+		_, _ = fmt.Fprintf(c.streams.err, "Try '%s --help'.\n", cmd.CommandPath())
 	}
 }
 
@@ -91,13 +96,28 @@ func explain(w io.Writer, cmd *cobra.Command, err error) {
 const maxLine = 4096
 
 // logger writes for people on a terminal and for machines elsewhere.
-func (c *cli) logger(level slog.Level) *slog.Logger {
+func (c *cli) logger(out io.Writer, level slog.Level) *slog.Logger {
+	var handler slog.Handler = slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})
 	if c.streams.terminal {
-		return slog.New(tint.NewTextHandler(c.streams.err, &tint.Options{
+		handler = tint.NewTextHandler(out, &tint.Options{
 			Level: level, TimeFormat: "15:04:05.000", NoColor: c.variable("NO_COLOR") != "",
-		}))
+		})
 	}
-	return slog.New(slog.NewJSONHandler(c.streams.err, &slog.HandlerOptions{Level: level}))
+	return slog.New(logging.Clean(handler, c.secrets))
+}
+
+// service prepares what runs until it is told to stop: its log, and that nobody who
+// stops reading it ends or stops the process. Python ignores SIGPIPE too.
+func (c *cli) service(level slog.Level) *slog.Logger {
+	if c.streams.log == nil {
+		return c.logger(c.streams.err, level)
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	log := c.logger(c.streams.log, level)
+	c.streams.log.OnDrop(func(lines int) {
+		log.Warn("log lines dropped, since nobody read them", slog.Int("lines", lines))
+	})
+	return log
 }
 
 // attempt runs a command, says once why it stops early, and marks its error.
@@ -111,7 +131,7 @@ func attempt(ctx context.Context, log *slog.Logger, command func(context.Context
 		return nil
 	}
 	if !isConfiguration(err) {
-		log.ErrorContext(ctx, "stopped", slog.String("error", err.Error()))
+		log.ErrorContext(ctx, "stopped", slog.Any("error", err))
 	}
 	return &failure{err: err}
 }

@@ -99,7 +99,7 @@ func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
 			return err
 		}
 		cfg.Warnings = append(cfg.Warnings, foreignWarnings(cmd)...)
-		log := c.logger(cfg.SlogLevel())
+		log := c.service(cfg.SlogLevel())
 		return attempt(cmd.Context(), log, func(ctx context.Context) error {
 			return c.commands.start(ctx, cfg, log)
 		})
@@ -119,7 +119,7 @@ func (c *cli) dev() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := c.logger(cfg.SlogLevel())
+		log := c.service(cfg.SlogLevel())
 		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.dev(ctx, cfg, log) })
 	}
 	return cmd

@@ -26,6 +26,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/prefect1"
 	"github.com/prefect-kube/prefect-kube/internal/reaper"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 	"github.com/prefect-kube/prefect-kube/internal/status"
 	"github.com/prefect-kube/prefect-kube/internal/template"
 )
@@ -52,26 +53,31 @@ func StartAgent(ctx context.Context, cfg config.Agent, log *slog.Logger) error {
 	return startAgent(ctx, cfg, outside{}, log)
 }
 
-// outside is what tests put in the place of the network.
+// outside is what leads out of the process. Tests put something else in the place of
+// the network.
 type outside struct {
 	// prefect sends requests to the Prefect API; nil means over the network.
 	prefect http.RoundTripper
 	// cluster is where Jobs go; nil means wherever the configuration says.
 	cluster *kube.Config
+	// secrets are what no text may take along.
+	secrets *secret.Set
 }
 
-func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Logger) error {
+func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Logger) (err error) {
+	out.secrets, log = concealed(cfg, log)
+	defer func() { err = out.secrets.Error(err) }()
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
 	if err := usable(ctx, cfg); err != nil {
 		return err
 	}
-	cluster, err := connectCluster(ctx, cfg, out.cluster, log)
+	cluster, err := connectCluster(ctx, cfg, out, log)
 	if err != nil {
 		return err
 	}
-	prefect, err := connectPrefect(cfg, out.prefect, log)
+	prefect, err := connectPrefect(cfg, out, log)
 	if err != nil {
 		return err
 	}
@@ -80,7 +86,7 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 		return err
 	}
 	poke := make(chan struct{}, 1)
-	health := status.NewHealth()
+	health := status.NewHealth(out.secrets)
 	server, err := listen(ctx, cfg, health, poke, log)
 	if err != nil {
 		return err
@@ -222,29 +228,32 @@ func (s *started) settle() time.Duration {
 	return dispatch.Settle
 }
 
-func connectCluster(ctx context.Context, cfg config.Agent, found *kube.Config, log *slog.Logger) (*kube.Client, error) {
+func connectCluster(ctx context.Context, cfg config.Agent, out outside, log *slog.Logger) (*kube.Client, error) {
+	found := out.cluster
 	if found == nil {
 		var err error
 		if found, err = kube.LoadConfig(cfg.Kubeconfig, "prefect-kube"); err != nil {
 			return nil, &config.Error{Place: "--kubeconfig, KUBECONFIG", Problem: err.Error()}
 		}
 	}
+	found = concealCluster(found, out.secrets)
 	log.InfoContext(ctx, "cluster found", slog.String("reason", found.Source), slog.String("namespace", cfg.Namespace))
 	return kube.NewClient(found, log)
 }
 
-func connectPrefect(cfg config.Agent, base http.RoundTripper, log *slog.Logger) (*prefect1.Client, error) {
+func connectPrefect(cfg config.Agent, out outside, log *slog.Logger) (*prefect1.Client, error) {
+	base := out.prefect
 	if base == nil {
 		var err error
 		if base, err = network(cfg); err != nil {
 			return nil, err
 		}
 	}
-	transport := retryhttp.New(retryhttp.Options{Base: base, Timeout: cfg.RequestTimeout, MaxWait: longestWait, Logger: log})
+	transport := retryhttp.New(retryhttp.Options{Base: out.secrets.Transport(base), Timeout: cfg.RequestTimeout, MaxWait: longestWait, Logger: log})
 	client, err := prefect1.New(prefect1.Options{
 		API: cfg.API, Endpoint: cfg.GraphQL, CoreVersion: cfg.CoreVersion, Cloud: cfg.Backend == config.Cloud,
 		Credential: cfg.Credential.Reveal, TenantID: cfg.TenantID,
-		HTTP: &http.Client{Transport: retryhttp.NoRedirects(transport)}, Logger: log,
+		HTTP: &http.Client{Transport: retryhttp.NoRedirects(transport)}, Secrets: out.secrets, Logger: log,
 	})
 	if err != nil {
 		return nil, &config.Error{Place: "--api, PREFECT__CLOUD__API", Problem: err.Error()}

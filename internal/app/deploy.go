@@ -35,7 +35,7 @@ func JobSpec(ctx context.Context, cfg config.Render, flowRun json.RawMessage, lo
 	if err != nil {
 		return nil, err
 	}
-	return plain(tree)
+	return treeOf(tree)
 }
 
 // jobOf makes the Job of a flow run in JSON.
@@ -59,12 +59,14 @@ func DeployFlow(ctx context.Context, cfg config.Agent, flowRun json.RawMessage, 
 	return deployFlow(ctx, cfg, flowRun, outside{}, log)
 }
 
-func deployFlow(ctx context.Context, cfg config.Agent, flowRun json.RawMessage, o outside, log *slog.Logger) (string, error) {
+func deployFlow(ctx context.Context, cfg config.Agent, flowRun json.RawMessage, out outside, log *slog.Logger) (name string, err error) {
+	out.secrets, log = concealed(cfg, log)
+	defer func() { err = out.secrets.Error(err) }()
 	_, job, err := jobOf(ctx, config.Render{Agent: cfg}, flowRun, log)
 	if err != nil {
 		return "", err
 	}
-	cluster, err := connectCluster(ctx, cfg, o.cluster, log)
+	cluster, err := connectCluster(ctx, cfg, out, log)
 	if err != nil {
 		return "", err
 	}

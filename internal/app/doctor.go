@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/kube"
@@ -105,7 +104,9 @@ func Doctor(ctx context.Context, cfg config.Doctor, out io.Writer, log *slog.Log
 	return doctor(ctx, cfg, out, outside{}, log)
 }
 
-func doctor(ctx context.Context, cfg config.Doctor, out io.Writer, o outside, log *slog.Logger) error {
+func doctor(ctx context.Context, cfg config.Doctor, out io.Writer, o outside, log *slog.Logger) (err error) {
+	o.secrets, log = concealed(cfg.Agent, log)
+	defer func() { err = o.secrets.Error(err) }()
 	if err := errors.Join(usable(ctx, cfg.Agent), cfg.CheckCredential()); err != nil {
 		return err
 	}
@@ -119,12 +120,13 @@ func doctor(ctx context.Context, cfg config.Doctor, out io.Writer, o outside, lo
 		}
 		o.prefect = over
 	}
-	p := &patient{cfg: cfg, out: o, log: log, prefectTime: &dated{next: o.prefect}, clusterTime: &dated{}, labels: cfg.Labels}
-	var err error
-	if p.prefect, err = connectPrefect(cfg.Agent, p.prefectTime, log); err != nil {
+	p := &patient{cfg: cfg, log: log, prefectTime: &dated{next: o.prefect}, clusterTime: &dated{}, labels: cfg.Labels}
+	o.prefect = p.prefectTime
+	p.out = o
+	if p.prefect, err = connectPrefect(cfg.Agent, o, log); err != nil {
 		return err
 	}
-	r := newReport(cfg, out)
+	r := newReport(cfg, out, o.secrets)
 	if err := examine(ctx, Checks(), p, r.add); err != nil {
 		return err
 	}
@@ -212,37 +214,6 @@ func failing(err error, mend string) []Finding {
 		mend, text = e.Mend, strings.TrimSuffix(text, ". "+e.Mend)
 	}
 	return broken(mend, "%s", text)
-}
-
-// clean makes a text fit for one line of a terminal, without what is secret.
-func (p secrets) clean(text string) string {
-	for _, secret := range p {
-		text = strings.ReplaceAll(text, secret, hidden)
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text)
-}
-
-// secrets are texts that no report may hold: servers repeat what they were sent.
-type secrets []string
-
-func secretsOf(cfg config.Agent) secrets {
-	var found secrets
-	if credential, err := cfg.Credential.Reveal(); err == nil && credential != "" {
-		found = append(found, credential)
-	}
-	for _, address := range []string{cfg.API, cfg.GraphQL} {
-		if u, err := url.Parse(address); err == nil && u.User != nil {
-			if password, ok := u.User.Password(); ok && password != "" {
-				found = append(found, password)
-			}
-		}
-	}
-	return found
 }
 
 // shown is an address without the password that it may hold.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/rest"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
@@ -38,13 +37,12 @@ func lookForCluster(_ context.Context, p *patient) []Finding {
 			return broken(mend, "%v", err)
 		}
 	}
-	over := *found
-	over.REST = rest.CopyConfig(found.REST)
-	over.REST.Wrap(func(next http.RoundTripper) http.RoundTripper {
+	found = concealCluster(found, p.out.secrets)
+	found.REST.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		p.clusterTime.next = next
 		return p.clusterTime
 	})
-	cluster, err := kube.NewClient(&over, p.log)
+	cluster, err := kube.NewClient(found, p.log)
 	if err != nil {
 		return broken(mend, "%v", err)
 	}

@@ -6,24 +6,28 @@ import (
 	"io"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // report writes findings: for people as they come, for programs all at the end.
 type report struct {
 	out     io.Writer
 	json    bool
-	secrets secrets
+	secrets *secret.Set
 
 	findings []Finding
 	failed   int
 }
 
-func newReport(cfg config.Doctor, out io.Writer) *report {
-	return &report{out: out, json: cfg.Output == config.OutputJSON, secrets: secretsOf(cfg.Agent), findings: []Finding{}}
+// maxFinding bounds each text of a report, in bytes.
+const maxFinding = 4096
+
+func newReport(cfg config.Doctor, out io.Writer, secrets *secret.Set) *report {
+	return &report{out: out, json: cfg.Output == config.OutputJSON, secrets: secrets, findings: []Finding{}}
 }
 
 func (r *report) add(f Finding) error {
-	f.Detail, f.Mend = r.secrets.clean(f.Detail), r.secrets.clean(f.Mend)
+	f.Detail, f.Mend = r.secrets.Line(f.Detail, maxFinding), r.secrets.Line(f.Mend, maxFinding)
 	if f.Verdict == Broken {
 		r.failed++
 	}

@@ -73,7 +73,7 @@ func illnesses(t *testing.T) map[string]illness {
 	return map[string]illness{
 		"none": {want: []string{
 			"ok    configuration: agent of 1.4.1 for server; read: no file; credential: PREFECT__CLOUD__API_KEY",
-			"ok    kubernetes: test", "ok    api server: v1.33.1 at http://u:xxxxx@cluster.test\n", "ok    namespace: default exists", "ok    rights: all ",
+			"ok    kubernetes: test", "ok    api server: v1.33.1 at http://[redacted]@cluster.test\n", "ok    namespace: default exists", "ok    rights: all ",
 			"ok    job template: the built-in one", "ok    job: can be built, and the API server would take it", "ok    service account: none", "ok    secrets: none",
 			"ok    other agents: no job", "ok    prefect api: " + apiURL + " answers", "ok    clock: this machine's agrees with: none that tells its time", "ok    credential: accepted; tenant " + tenant,
 			"ok    prefect server: a Prefect Server of 2020 or later; with histories of states: one flow run, one Job; a claim is read back after a settling second",
@@ -92,7 +92,7 @@ func illnesses(t *testing.T) map[string]illness {
 			"      mend: nothing, if flow runs start: what is missing is said by the agent's log when it is met", "ok    job: ",
 		}},
 		"no cluster": {via: func(http.RoundTripper) http.RoundTripper { return unreachable{} }, want: []string{
-			`fail  api server: ask http://u:xxxxx@cluster.test for its version: Get "http://u:***@cluster.test/version": offline`, "      mend: check that the cluster runs and that its address is right",
+			`fail  api server: ask http://[redacted]@cluster.test for its version: Get "http://[redacted]@cluster.test/version": offline`, "      mend: check that the cluster runs and that its address is right",
 			`skip  namespace: not checked, since "api server" failed`, `skip  rights: not checked, since "api server" failed`, `skip  job: not checked, since "api server" failed`,
 			`skip  service account: not checked, since "api server" failed`, `skip  secrets: not checked, since "api server" failed`, `skip  other agents: not checked, since "api server" failed`,
 		}},
@@ -100,7 +100,7 @@ func illnesses(t *testing.T) map[string]illness {
 			`fail  kubernetes: client for test: the address of the server cannot be used, and is not shown since it holds a credential: write it as https://host:6443` + "\n", "      mend: in a pod, give it", "skip  ",
 		}},
 		"a slow cluster": {via: way(func(req *http.Request) { <-req.Context().Done() }), want: []string{
-			"fail  api server: no answer within 20s: ask http://u:xxxxx@cluster.test for its version: ", "      mend: check that the cluster runs and that its address is right", "skip  ",
+			"fail  api server: no answer within 20s: ask http://[redacted]@cluster.test for its version: ", "      mend: check that the cluster runs and that its address is right", "skip  ",
 		}},
 		"a plugin that cannot be ended": {via: way(func(*http.Request) { time.Sleep(time.Hour) }), want: []string{
 			"fail  api server: no answer within 20s\n", "      mend: see what it waits for, such as the program that the kubeconfig names for its credential\n", "skip  ", "ok    queue: ",
@@ -125,7 +125,7 @@ func illnesses(t *testing.T) map[string]illness {
 			flags:  map[string][]string{"service-account-name": {"runner"}, "image-pull-secrets": {"pull"}},
 			denied: []*override{deny("GET", "/version|/namespaces/default(/serviceaccounts/.*|/secrets/.*|/jobs)?$", 403, "no")},
 			want: []string{
-				"ok    api server: http://u:xxxxx@cluster.test answers and does not tell", "ok    namespace: default: not checked, no right", "ok    job: ",
+				"ok    api server: http://[redacted]@cluster.test answers and does not tell", "ok    namespace: default: not checked, no right", "ok    job: ",
 				"ok    service account: runner: not checked, no right", "ok    secrets: pull: not checked, no right", "ok    other agents: not checked, no right",
 			},
 		},
@@ -202,7 +202,7 @@ func illnesses(t *testing.T) map[string]illness {
 		}},
 		"a template with a signature": {flags: map[string][]string{"job-template": {signed}}, want: []string{"ok    job template: " + strings.TrimSuffix(signed, "?X-Amz-Signature=hush") + "\n", "ok    job: "}},
 		"pod security": {via: way(func(*http.Request) {}, `299 - "would violate PodSecurity \"restricted:latest\": hush-hush"`, `299 - "deprecated"`), want: []string{
-			`warn  job: the API server warns: would violate PodSecurity "restricted:latest": (hidden)`, "warn  job: the API server warns: deprecated\n", "      mend: correct the template; what violates PodSecurity gets no Pod where namespace default enforces that level\n",
+			`warn  job: the API server warns: would violate PodSecurity "restricted:latest": [redacted]`, "warn  job: the API server warns: deprecated\n", "      mend: correct the template; what violates PodSecurity gets no Pod where namespace default enforces that level\n",
 		}},
 		"a Secret without a look at its key": {
 			flags:  map[string][]string{"credential-secret": {"key/api"}},
@@ -210,7 +210,7 @@ func illnesses(t *testing.T) map[string]illness {
 			want:   []string{"ok    secrets: key exists; not checked whether it has the key api\n"},
 		},
 		"a password in the address": {flags: map[string][]string{"api": {"http://u:hush-too@prefect.test:4200"}}, api: map[string]string{"tenant": "hush-too"}, want: []string{
-			"ok    prefect api: http://u:xxxxx@prefect.test:4200 answers", "fail  credential: ", "      mend: check the API key", "skip  ",
+			"ok    prefect api: http://[redacted]@prefect.test:4200 answers", "fail  credential: ", "      mend: check the API key", "skip  ",
 		}},
 		"a warning": {env: []string{"PREFECT__USER_CONFIG_PATH=/no/such"}, want: []string{`warn  configuration: PREFECT__USER_CONFIG_PATH: no file "/no/such"`, "      mend: correct it, or leave it out"}},
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/prefect1"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // maxFlowRunFile is the largest file that is read as a flow run, in bytes.
@@ -39,7 +41,9 @@ func Render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 	return render(ctx, cfg, source, in, out, notes, outside{}, log)
 }
 
-func render(ctx context.Context, cfg config.Render, source string, in io.Reader, out, notes io.Writer, o outside, log *slog.Logger) error {
+func render(ctx context.Context, cfg config.Render, source string, in io.Reader, out, notes io.Writer, o outside, log *slog.Logger) (err error) {
+	o.secrets, log = concealed(cfg.Agent, log)
+	defer func() { err = o.secrets.Error(err) }()
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
@@ -62,7 +66,7 @@ func render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 	if err != nil {
 		return err
 	}
-	text, err := encodeJob(tree, cfg.Output)
+	text, err := encodeJob(tree, cfg.Output, o.secrets)
 	if err != nil {
 		return err
 	}
@@ -118,7 +122,7 @@ func fetchRun(ctx context.Context, cfg config.Agent, id flowrun.ID, o outside, l
 	if err := cfg.CheckCredential(); err != nil {
 		return prefect1.FlowRun{}, "", err
 	}
-	client, err := connectPrefect(cfg, o.prefect, log)
+	client, err := connectPrefect(cfg, o, log)
 	if err != nil {
 		return prefect1.FlowRun{}, "", err
 	}
@@ -225,12 +229,14 @@ func serializeRunConfig(run map[string]json.RawMessage, constructor json.RawMess
 	return err
 }
 
-// encodeJob writes a Job without the empty status that the Go type brings along.
-func encodeJob(job any, output string) ([]byte, error) {
-	tree, err := plain(job)
+// encodeJob writes a Job without the empty status that the Go type brings along, and
+// without secrets.
+func encodeJob(job any, output string, secrets *secret.Set) ([]byte, error) {
+	tree, err := treeOf(job)
 	if err != nil {
 		return nil, err
 	}
+	tree, _ = veiled(tree, secrets).(map[string]any)
 	text, err := json.MarshalIndent(tree, "", "  ")
 	if err != nil {
 		return nil, err
@@ -241,7 +247,7 @@ func encodeJob(job any, output string) ([]byte, error) {
 	return yaml.JSONToYAML(text)
 }
 
-func plain(job any) (map[string]any, error) {
+func treeOf(job any) (map[string]any, error) {
 	text, err := json.Marshal(job)
 	if err != nil {
 		return nil, err
@@ -258,9 +264,30 @@ func plain(job any) (map[string]any, error) {
 	return tree, nil
 }
 
+// veiled is a tree without the secrets that are known. What a flow brings along, such
+// as the password of a database of its own, is part of the Job and stays.
+func veiled(tree any, secrets *secret.Set) any {
+	switch t := tree.(type) {
+	case string:
+		return secrets.Known(t)
+	case []any:
+		for i := range t {
+			t[i] = veiled(t[i], secrets)
+		}
+	case map[string]any:
+		for key := range t {
+			t[key] = veiled(t[key], secrets)
+		}
+	}
+	return tree
+}
+
+// maxNotes bounds what is shown of a difference, in bytes.
+const maxNotes = 1 << 20
+
 // compareWithServer shows what defaults and admission make of the Job.
 func compareWithServer(ctx context.Context, cfg config.Render, job *batchv1.Job, notes io.Writer, o outside, log *slog.Logger) error {
-	cluster, err := connectCluster(ctx, cfg.Agent, o.cluster, log)
+	cluster, err := connectCluster(ctx, cfg.Agent, o, log)
 	if err != nil {
 		return err
 	}
@@ -269,18 +296,15 @@ func compareWithServer(ctx context.Context, cfg config.Render, job *batchv1.Job,
 		return err
 	}
 	stored.ManagedFields, stored.UID, stored.Generation, stored.CreationTimestamp = nil, "", 0, job.CreationTimestamp
-	sent, err := encodeJob(job, config.OutputYAML)
+	sent, err := encodeJob(job, config.OutputYAML, o.secrets)
 	if err != nil {
 		return err
 	}
-	kept, err := encodeJob(stored, config.OutputYAML)
+	kept, err := encodeJob(stored, config.OutputYAML, o.secrets)
 	if err != nil {
 		return err
 	}
-	changes := diff.Diff("sent", sent, "stored", kept)
-	if len(changes) == 0 {
-		changes = []byte("the API server changes nothing\n")
-	}
-	_, err = notes.Write(changes)
+	changes := o.secrets.Text(string(diff.Diff("sent", sent, "stored", kept)), maxNotes)
+	_, err = io.WriteString(notes, cmp.Or(changes, "the API server changes nothing\n"))
 	return err
 }

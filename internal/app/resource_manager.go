@@ -32,23 +32,25 @@ func ResourceManager(ctx context.Context, cfg config.ResourceManager, log *slog.
 	return resourceManager(ctx, cfg, outside{}, log)
 }
 
-func resourceManager(ctx context.Context, m config.ResourceManager, out outside, log *slog.Logger) error {
+func resourceManager(ctx context.Context, m config.ResourceManager, out outside, log *slog.Logger) (err error) {
+	cfg := managerAsAgent(m)
+	out.secrets, log = concealed(cfg, log)
+	defer func() { err = out.secrets.Error(err) }()
 	for _, warning := range m.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
-	cfg := managerAsAgent(m)
 	if err := usable(ctx, cfg); err != nil {
 		return err
 	}
-	cluster, err := connectCluster(ctx, cfg, out.cluster, log)
+	cluster, err := connectCluster(ctx, cfg, out, log)
 	if err != nil {
 		return err
 	}
-	prefect, err := connectPrefect(cfg, out.prefect, log)
+	prefect, err := connectPrefect(cfg, out, log)
 	if err != nil {
 		return err
 	}
-	health := status.NewHealth()
+	health := status.NewHealth(out.secrets)
 	server, err := listen(ctx, cfg, health, make(chan struct{}, 1), log)
 	if err != nil {
 		return err

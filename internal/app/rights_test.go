@@ -23,7 +23,7 @@ import (
 func TestWatchRights(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		health := agentstatus.NewHealth()
+		health := agentstatus.NewHealth(nil)
 		poll := health.Loop("poll", time.Hour)
 		poll.Progress()
 		poll.Wait(time.Hour)

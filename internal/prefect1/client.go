@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // maxAnswer bounds what is read of one answer. A poll of 25 runs with their
@@ -48,6 +49,9 @@ type Options struct {
 	TenantID string
 	// HTTP sends the requests.
 	HTTP *http.Client
+	// Secrets are hidden in what is written to Prefect for people: messages of states
+	// and lines of run logs quote foreign texts.
+	Secrets *secret.Set
 	// Logger gets one line for each decision about the server's dialect.
 	Logger *slog.Logger
 }

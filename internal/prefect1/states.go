@@ -8,6 +8,12 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
 
+// The bounds of what people read in Prefect, in bytes.
+const (
+	maxMessage = 8 << 10
+	maxLine    = 64 << 10
+)
+
 const statusSuccess, statusQueued = "SUCCESS", "QUEUED"
 
 // SetStates writes states in one call, which is sent once. A nil error says that
@@ -20,6 +26,7 @@ func (c *Client) SetStates(ctx context.Context, writes []flowrun.Write) error {
 	}
 	states := make([]map[string]any, len(writes))
 	for i, w := range writes {
+		w.Message = c.o.Secrets.Text(w.Message, maxMessage)
 		states[i] = map[string]any{
 			"flow_run_id": w.FlowRunID, "version": w.Version, "state": encodeState(w, c.o.CoreVersion),
 		}
@@ -63,7 +70,7 @@ func (c *Client) WriteLogs(ctx context.Context, logs []flowrun.Log) error {
 	}
 	lines := make([]map[string]any, len(logs))
 	for i, l := range logs {
-		lines[i] = map[string]any{"flow_run_id": l.FlowRunID, "name": l.Name, "message": l.Message, "level": l.Level}
+		lines[i] = map[string]any{"flow_run_id": l.FlowRunID, "name": l.Name, "message": c.o.Secrets.Text(l.Message, maxLine), "level": l.Level}
 		if !l.Time.IsZero() {
 			lines[i]["timestamp"] = l.Time.UTC().Format(layout)
 		}

@@ -1,6 +1,7 @@
-// Package secret holds a credential so that it cannot be printed by accident.
-// It knows two sources, a text and a file that is read again for every use. It
-// refuses to know what the credential is for.
+// Package secret holds a credential so that it cannot be printed by accident, and
+// hides credentials in texts that leave the process. It knows two sources, a text
+// and a file that is read again for every use. It refuses to know what the
+// credential is for.
 package secret
 
 import (
@@ -29,6 +30,8 @@ type Value struct {
 	// fmt calls no methods there, and with a verb that does not fit it follows
 	// pointers. Of a function it prints an address.
 	reveal func() (string, error)
+	// follow calls a function with each text that a file has held and will hold.
+	follow func(func(string))
 	path   string
 }
 
@@ -48,7 +51,7 @@ func File(path string) Value {
 		return Value{}
 	}
 	f := &file{path: path}
-	return Value{reveal: f.read, path: path}
+	return Value{reveal: f.read, follow: f.follow, path: path}
 }
 
 // IsSet reports whether there is a credential. It reads no file.
@@ -73,14 +76,27 @@ type file struct {
 
 	mu   sync.Mutex
 	last string
+	// told get each new text.
+	told []func(string)
+}
+
+func (f *file) follow(tell func(string)) {
+	_, _ = f.read() // whoever uses it sees the error
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, tell)
+	tell(f.last)
 }
 
 func (f *file) read() (string, error) {
 	text, err := f.load()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err == nil {
+	if err == nil && text != f.last {
 		f.last = text
+		for _, tell := range f.told {
+			tell(text)
+		}
 	}
 	if f.last == "" {
 		return "", err

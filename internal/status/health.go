@@ -9,11 +9,15 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // Health gathers what the loops say about themselves. Its methods are safe for
 // concurrent use.
 type Health struct {
+	secrets *secret.Set
+
 	mu    sync.Mutex
 	loops map[string]*Loop
 	// stopping and warnings are what Lack was told last.
@@ -21,7 +25,10 @@ type Health struct {
 }
 
 // NewHealth makes a Health that knows no loop and is therefore live, and not ready.
-func NewHealth() *Health { return &Health{loops: map[string]*Loop{}} }
+// What it is told is shown to whoever can reach the listener, so it hides the secrets.
+func NewHealth(secrets *secret.Set) *Health {
+	return &Health{secrets: secrets, loops: map[string]*Loop{}}
+}
 
 // Loop adds a loop under a name that is unique, such as "poll". It counts as late
 // when 30 seconds pass without Progress, Fail or Wait, from now on, and as stuck
@@ -29,7 +36,7 @@ func NewHealth() *Health { return &Health{loops: map[string]*Loop{}} }
 // not live either.
 func (h *Health) Loop(name string, allowed time.Duration) *Loop {
 	now := time.Now()
-	l := &Loop{allowed: allowed, alive: now, good: now, reason: "not started yet"}
+	l := &Loop{secrets: h.secrets, allowed: allowed, alive: now, good: now, reason: "not started yet"}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.loops[name] = l
@@ -48,7 +55,15 @@ func (h *Health) Remove(name string) {
 func (h *Health) Lack(stopping, warnings []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stopping, h.warnings = slices.Clone(stopping), slices.Clone(warnings)
+	h.stopping, h.warnings = h.lines(stopping), h.lines(warnings)
+}
+
+func (h *Health) lines(texts []string) []string {
+	var lines []string
+	for _, text := range texts {
+		lines = append(lines, h.secrets.Line(text, maxReason))
+	}
+	return lines
 }
 
 // Warnings are what does not work without keeping the agent from being ready.

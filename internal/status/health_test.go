@@ -33,7 +33,7 @@ func expect(t *testing.T, h *status.Health, live, ready []string) {
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := status.NewHealth()
+		h := status.NewHealth(nil)
 		expect(t, h, nil, []string{"starting"})
 		poll, watch := h.Loop("poll", time.Minute), h.Loop("watch", 2*time.Minute)
 		expect(t, h, nil, []string{"poll: not started yet", "watch: not started yet"})
@@ -93,7 +93,7 @@ func (p *page) take() string {
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := status.NewHealth()
+		h := status.NewHealth(nil)
 		var lines page
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -141,7 +141,7 @@ func TestWatch(t *testing.T) {
 // What is missing keeps the agent from being ready only where nothing works without it.
 func TestLack(t *testing.T) {
 	t.Parallel()
-	health := status.NewHealth()
+	health := status.NewHealth(nil)
 	health.Loop("poll", time.Hour).Progress()
 	server, err := status.New(status.Options{Health: health})
 	if err != nil {

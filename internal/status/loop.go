@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prefect-kube/prefect-kube/internal/plain"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // maxReason bounds each text on a page, in bytes.
@@ -12,6 +12,7 @@ const maxReason = 1024
 
 // Loop is how one loop reports. Its methods are safe for concurrent use.
 type Loop struct {
+	secrets *secret.Set
 	allowed time.Duration
 
 	mu sync.Mutex
@@ -31,12 +32,11 @@ func (l *Loop) Progress() {
 }
 
 // Fail says that a round was made and what kept it from going well. The loop is
-// alive, but not ready. The reason is shown to whoever can reach the listener:
-// it must hold no credential.
+// alive, but not ready. Whoever can reach the listener is shown the reason.
 func (l *Loop) Fail(reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.alive, l.worked, l.reason = time.Now(), false, plain.Line(reason, maxReason)
+	l.alive, l.worked, l.reason = time.Now(), false, l.secrets.Line(reason, maxReason)
 }
 
 // Wait says that the loop is about to pause on purpose: the time of its pause

@@ -21,7 +21,7 @@ import (
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	pokes := 0
-	health := status.NewHealth()
+	health := status.NewHealth(nil)
 	server, err := status.New(status.Options{Health: health, Poke: func() { pokes++ }})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestAnswers(t *testing.T) {
 func TestStuckLoopIsSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		health := status.NewHealth()
+		health := status.NewHealth(nil)
 		server, err := status.New(status.Options{Health: health})
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ func TestParseAddress(t *testing.T) {
 // start runs a server on a free port and returns its address and how it ends.
 func start(t *testing.T) (*status.Server, func() error) {
 	t.Helper()
-	server, err := status.New(status.Options{Address: "http://127.0.0.1:0", Health: status.NewHealth()})
+	server, err := status.New(status.Options{Address: "http://127.0.0.1:0", Health: status.NewHealth(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func TestStopDoesNotWaitForSlowClients(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server, err := status.New(status.Options{Health: status.NewHealth()})
+		server, err := status.New(status.Options{Health: status.NewHealth(nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +207,7 @@ func TestPortInUse(t *testing.T) {
 	first, stop := start(t)
 	defer stop() //nolint:errcheck // TestRun looks at it
 	address := "http://" + first.Addr()
-	second, err := status.New(status.Options{Address: address, Health: status.NewHealth()})
+	second, err := status.New(status.Options{Address: address, Health: status.NewHealth(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestPortInUse(t *testing.T) {
 
 func TestNoAddress(t *testing.T) {
 	t.Parallel()
-	server, err := status.New(status.Options{Health: status.NewHealth()})
+	server, err := status.New(status.Options{Health: status.NewHealth(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
