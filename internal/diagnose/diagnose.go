@@ -79,7 +79,8 @@ type Verdict struct {
 	// Since is when it came to this.
 	Since   time.Time
 	Culprit Culprit
-	// Message is one sentence for the owner of the run, empty unless Failed, Stuck, Gone or Stopped.
+	// Message is one sentence for the owner of the run, empty unless Failed, Stuck, Gone
+	// or Stopped. Of a Job that Succeeded it is what to say if the flow never began.
 	Message string
 	// Patience is how many times the grace period a stuck Job may go on; 0 means
 	// for ever.
@@ -106,7 +107,7 @@ func Diagnose(f Facts) Verdict {
 	if v.Since.IsZero() {
 		v.Since = cmpTime(f.Seen, f.Now)
 	}
-	if v.Kind == Failed || v.Kind == Stuck {
+	if v.Kind == Failed || v.Kind == Stuck || v.Kind == Succeeded {
 		v.Evidence = f.evidence(v)
 	}
 	return v
@@ -119,14 +120,14 @@ func (f Facts) verdict() Verdict {
 	j := *f.Job
 	switch {
 	case j.Ended.Type == "Complete" || j.Ending.Type == "SuccessCriteriaMet":
-		return Verdict{Kind: Succeeded, Since: cmpTime(j.Ended.Since, j.Ending.Since)}
+		return f.succeeded(cmpTime(j.Ended.Since, j.Ending.Since))
 	case j.Ended.Type == "Failed" || j.Ending.Type == "FailureTarget":
 		return f.failed()
 	case f.stopped():
 		return Verdict{Kind: Stopped, Reason: "JobStopped", Message: fmt.Sprintf("Job %q was stopped (parallelism 0)", j.Name)}
 	}
 	if i := slices.IndexFunc(f.Pods, func(p Pod) bool { return p.Phase == corev1.PodSucceeded }); i >= 0 {
-		return Verdict{Kind: Succeeded, Since: f.Pods[i].endedAt()}
+		return f.succeeded(f.Pods[i].endedAt())
 	}
 	if i := slices.IndexFunc(f.Pods, Pod.Live); i >= 0 {
 		return f.live(f.Pods[i])
@@ -138,6 +139,22 @@ func (f Facts) verdict() Verdict {
 		return Verdict{Kind: Pending, Reason: "Retry"}
 	}
 	return f.failed()
+}
+
+// NeverBegan is the reason of a Job that ended well, should its flow not have begun.
+const NeverBegan = "NeverBegan"
+
+// succeeded is the verdict on a Job that ended well. Only Prefect knows whether the
+// flow did, or ever began.
+func (f Facts) succeeded(since time.Time) Verdict {
+	const mend = "The container did not run the flow: let its command and args end in those that the agent gives, or leave both out of the job template."
+	v := Verdict{Kind: Succeeded, Reason: NeverBegan, Since: since, Message: sentence(fmt.Sprintf("Job %q ended well and the flow never began", f.Job.Name), "", mend)}
+	if i := slices.IndexFunc(f.Pods, func(p Pod) bool { return p.Phase == corev1.PodSucceeded }); i >= 0 {
+		p := f.Pods[i]
+		v.Culprit = Culprit{Pod: p.Name, Node: p.Node, Container: p.mainContainer()}
+		v.Message = sentence(fmt.Sprintf("container %q of pod %q ended with exit code 0 and the flow never began", v.Culprit.Container, p.Name), "", mend)
+	}
+	return v
 }
 
 // stopped reports whether the Job makes no Pod any more and its last one was ended

@@ -36,7 +36,10 @@ type Job struct {
 	Managed, Python bool
 	// Attempt is the start that the Job is, empty on Jobs of other programs.
 	Attempt string
-	Created time.Time
+	// HandsOver says that the Job may end well once it has started another one for the
+	// flow.
+	HandsOver bool
+	Created   time.Time
 	// Deleting says that somebody deleted the Job and its name is not free yet.
 	Deleting  bool
 	Suspended bool
@@ -58,7 +61,7 @@ func JobFacts(j *batchv1.Job) Job {
 		Namespace: j.Namespace, Name: j.Name, UID: string(j.UID), ResourceVersion: j.ResourceVersion,
 		RunID:   flowrun.RunOf(j.Name, j.Labels),
 		Managed: flowrun.Managed(j.Labels), Python: flowrun.MadeByPython(j.Name, j.Labels),
-		Attempt: j.Annotations[flowrun.AnnotationAttempt],
+		Attempt: j.Annotations[flowrun.AnnotationAttempt], HandsOver: j.Annotations[flowrun.AnnotationEnvironment] != "",
 		Created: j.CreationTimestamp.Time, Deleting: j.DeletionTimestamp != nil,
 		Suspended:     deref(j.Spec.Suspend, false),
 		Parallelism:   deref(j.Spec.Parallelism, 1),
@@ -114,6 +117,16 @@ func (p Pod) Live() bool { return p.Phase != corev1.PodSucceeded && p.Phase != c
 // Started reports whether a main container of the Pod ever ran.
 func (p Pod) Started() bool {
 	return p.Phase == corev1.PodRunning || slices.ContainsFunc(p.Containers, func(c Container) bool { return !c.Init && c.started() })
+}
+
+// FlowEnded is when the container of the flow, the first one, ended for good in a
+// Pod that lives on for another container; zero if it did not.
+func (p Pod) FlowEnded() time.Time {
+	i := slices.IndexFunc(p.Containers, func(c Container) bool { return !c.Init })
+	if i < 0 || !p.Live() || p.Containers[i].Ended == nil {
+		return time.Time{}
+	}
+	return p.Containers[i].Ended.At
 }
 
 // Container is what matters of a container and its status.

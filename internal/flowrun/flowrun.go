@@ -35,6 +35,9 @@ const (
 	AnnotationAttempt = "prefect-kube.io/attempt"
 	// AnnotationFlowRunName holds the name of the flow run, for people.
 	AnnotationFlowRunName = "prefect-kube.io/flow-run-name"
+	// AnnotationEnvironment holds the type of an environment that may start another Job
+	// for the flow, so that this one ends well without it.
+	AnnotationEnvironment = "prefect-kube.io/environment"
 	// AnnotationFlowName holds the name of the flow, for people.
 	AnnotationFlowName = "prefect-kube.io/flow-name"
 )

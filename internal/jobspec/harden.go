@@ -30,7 +30,7 @@ func Changes() []Change {
 		{"type", "D-44", "apiVersion, kind and the name of the first container are filled in where a template left them out", true, nil, (*hardening).setType},
 		{"name", "D-17", "the Job's name is made of flow run and attempt, so that the API server refuses a second one", true, nil, (*hardening).setName},
 		{"labels", "D-47", "our labels stand on Job and pod template", true, nil, (*hardening).setLabels},
-		{"annotations", "", "attempt and names of flow run and flow are annotations of Job and pod template", true, nil, (*hardening).setAnnotations},
+		{"annotations", "", "attempt, names of flow run and flow, and an environment that starts a Job of its own are annotations of Job and pod template", true, nil, (*hardening).setAnnotations},
 		{"namespace", "D-44", "metadata.namespace is the agent's", true, nil, (*hardening).setNamespace},
 		{"no-restart", "D-35", "backoffLimit is 0 unless the template sets one", false, []string{"backoffLimit"}, (*hardening).setBackoffLimit},
 		{"retention", "", "ttlSecondsAfterFinished is never shorter than the time for which the name must stay taken", true, nil, (*hardening).setTTL},
@@ -160,7 +160,29 @@ func (h *hardening) setAnnotations() {
 		annotations[flowrun.AnnotationAttempt] = h.attempt
 		annotations[flowrun.AnnotationFlowRunName] = plain.Line(h.run.Name, maxAnnotation)
 		annotations[flowrun.AnnotationFlowName] = plain.Line(h.run.FlowName, maxAnnotation)
+		delete(annotations, flowrun.AnnotationEnvironment)
+		setText(annotations, flowrun.AnnotationEnvironment, h.handsOver())
 	}
+}
+
+// handsOver is the type of an environment that may start another Job for the flow,
+// empty if the flow runs in this one (prefect/environments/execution, 0.11.0 to
+// 0.15.13). DaskKubernetesEnvironment, KubernetesJobEnvironment and
+// FargateTaskEnvironment do, and what CustomEnvironment stands for may.
+func (h *hardening) handsOver() string {
+	environment, err := readObject("environment", h.run.Environment)
+	if !h.legacy || err != nil {
+		return ""
+	}
+	kind, err := environment.text("type")
+	if err != nil || kind == nil {
+		return ""
+	}
+	switch *kind {
+	case "LocalEnvironment", "RemoteEnvironment", "RemoteDaskEnvironment":
+		return ""
+	}
+	return plain.Line(*kind, maxAnnotation)
 }
 
 func (h *hardening) setNamespace() { setText(h.job, "namespace", h.settings.Namespace) }

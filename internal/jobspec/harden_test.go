@@ -1,6 +1,7 @@
 package jobspec_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -241,4 +242,36 @@ func (c change) read(tree jobspec.Tree) any {
 		return value(tree, c.env)
 	}
 	return dig(tree, c.at...)
+}
+
+// The reaper must not take the end of a Job that started another one for the flow's.
+func TestAnEnvironmentThatMayStartAnotherJobIsMarked(t *testing.T) {
+	t.Parallel()
+	for environment, want := range map[string]any{
+		`{"type": "LocalEnvironment"}`: nil, `{"type": "RemoteEnvironment"}`: nil, `{"type": "RemoteDaskEnvironment"}`: nil, `{}`: nil,
+		`{"type": "KubernetesJobEnvironment"}`: "KubernetesJobEnvironment", `{"type": "DaskKubernetesEnvironment"}`: "DaskKubernetesEnvironment",
+		`{"type": "FargateTaskEnvironment"}`: "FargateTaskEnvironment", `{"type": "CustomEnvironment"}`: "CustomEnvironment",
+	} {
+		run := environmentRun()
+		run.Environment = json.RawMessage(environment)
+		if got := annotationsOf(t, run)[flowrun.AnnotationEnvironment]; got != want {
+			t.Errorf("%s: marked %v, want %v", environment, got, want)
+		}
+	}
+	run := configRun(`{"type": "KubernetesRun", "job_template": {"metadata": {"annotations": {"prefect-kube.io/environment": "x"}}, "spec": {"template": {"spec": {}}}}}`)
+	run.Environment = json.RawMessage(`{"type": "KubernetesJobEnvironment"}`)
+	if got := annotationsOf(t, run)[flowrun.AnnotationEnvironment]; got != nil {
+		t.Errorf("a run config: marked %v", got)
+	}
+}
+
+func annotationsOf(t *testing.T, run jobspec.FlowRun) jobspec.Tree {
+	t.Helper()
+	built, err := jobspec.Build(run, agent(), identifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata, _ := jobspec.Harden(built, run, agent(), "j", attempt)["metadata"].(jobspec.Tree)
+	annotations, _ := metadata["annotations"].(jobspec.Tree)
+	return annotations
 }

@@ -110,7 +110,7 @@ func (b *builder) warnLostMetadata(job Tree) {
 	}
 	ours := map[string][]string{
 		"labels":      {flowrun.LabelManagedBy, flowrun.LabelIdentifier, flowrun.LabelFlowRunID, flowrun.LabelFlowID},
-		"annotations": {flowrun.AnnotationAttempt, flowrun.AnnotationFlowName, flowrun.AnnotationFlowRunName},
+		"annotations": {flowrun.AnnotationAttempt, flowrun.AnnotationEnvironment, flowrun.AnnotationFlowName, flowrun.AnnotationFlowRunName},
 	}
 	for _, m := range []struct {
 		tree Tree

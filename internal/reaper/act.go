@@ -232,10 +232,17 @@ func (r *Reaper) stopAll(ctx context.Context, items []job) {
 			continue
 		}
 		item.memory.undone = 0
-		_, state := item.run.counting()
 		r.log.InfoContext(ctx, "job stopped", slog.String("flow_run_id", string(item.id)), slog.String("job", item.facts.job.Name),
-			slog.String("reason", string(state)), slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)))
+			slog.String("reason", whyStopped(item)), slog.Duration("duration", item.now.Sub(item.facts.job.Created).Round(time.Second)))
 	}
+}
+
+func whyStopped(item job) string {
+	_, state := item.run.counting()
+	if item.facts.over > 0 && item.run.final() {
+		return string(state) + ", and the flow's container has ended: another container kept the pod"
+	}
+	return string(state)
 }
 
 // keepStopping tries again, or without the right deletes the Job instead.

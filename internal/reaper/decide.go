@@ -112,6 +112,9 @@ type facts struct {
 	busy bool
 	// started says that a Pod of this Job ever started, occupied that one lives.
 	started, occupied bool
+	// over is how long the flow's container has ended in a Pod that lives on, 0 if it
+	// did not.
+	over time.Duration
 	// orphans says that the Job is gone and these are Pods that outlived it.
 	orphans bool
 	// unstoppable says that the right to stop the Job is missing.
@@ -163,7 +166,7 @@ type Action struct {
 // decide says what is to be done about one Job. It never touches a Job of
 // another program, never ends one that may still run unless its run was cancelled,
 // started anew, or ended before the Job could start, and never writes over a final
-// state. In doubt it waits. Jobs of Python agents are reported like ours, and ended and
+// state. A Pod whose flow has ended is no flow that runs. In doubt it waits. Jobs of Python agents are reported like ours, and ended and
 // deleted if their name says, beside their labels, whose they are.
 func decide(f facts, p Policy) []Action {
 	if !mine(f.job) || f.job.RunID != f.id {
@@ -188,6 +191,8 @@ func (f facts) report(p Policy) []Action {
 	switch {
 	case f.verdict.Unexplained():
 		return []Action{{Kind: Recheck, After: f.nextLook(p)}}
+	case f.verdict.Kind == diagnose.Succeeded:
+		return f.reportUnbegun(p)
 	case f.verdict.Kind != diagnose.Failed && f.verdict.Kind != diagnose.Stuck && f.verdict.Kind != diagnose.Stopped:
 		return nil
 	case rest > 0:
@@ -204,6 +209,27 @@ func (f facts) report(p Policy) []Action {
 		return append([]Action{{Kind: ReportLog, Cause: f.verdict.Reason, Level: flowrun.LevelWarning}}, f.nextPatience(p)...)
 	}
 	if wait := max(f.leave(p), f.uncertain()); wait > 0 {
+		return []Action{{Kind: Recheck, After: wait}}
+	}
+	return f.fail(p)
+}
+
+// reportUnbegun tells that a Job ended well while its run is still Submitted: a flow
+// process sets Running before it does anything, so none was there. An environment
+// that starts a Job of its own leaves the run so, and what a Python agent started may.
+func (f facts) reportUnbegun(p Policy) []Action {
+	_, state := f.run.counting()
+	wait := max(p.Grace-f.watched, f.leave(p))
+	switch {
+	case f.job.HandsOver || !f.job.Managed || !f.newest || f.busy:
+		return nil
+	case p.Grace > f.watched:
+		return []Action{{Kind: Recheck, After: p.Grace - f.watched}}
+	case f.run.knowledge == unasked:
+		return []Action{{Kind: Ask}}
+	case f.run.knowledge == unknown || state != flowrun.Submitted || !f.speaks(p):
+		return nil
+	case wait > 0:
 		return []Action{{Kind: Recheck, After: wait}}
 	}
 	return f.fail(p)

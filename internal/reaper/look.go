@@ -340,6 +340,11 @@ func (c *runCase) factsOf(job, newest diagnose.Job) facts {
 		started: slices.ContainsFunc(pods, diagnose.Pod.Started), occupied: slices.ContainsFunc(pods, diagnose.Pod.Live),
 		run: c.run, now: c.now, unstoppable: c.now.Before(c.memory.unstoppable),
 	}
+	for _, p := range pods {
+		if ended := p.FlowEnded(); !ended.IsZero() {
+			f.over = c.now.Sub(ended)
+		}
+	}
 	f.recall(c)
 	return f
 }

@@ -78,6 +78,22 @@ func TestOtherEndings(t *testing.T) {
 			do:   func(w *world) { w.pod(1, corev1.PodSucceeded, endedWith(0, "Completed")); w.update(1, complete) },
 			want: flowrun.Running,
 		},
+		"a Job that ended well and whose flow never began": {
+			rows: []flowrun.Row{},
+			do:   func(w *world) { w.pod(1, corev1.PodSucceeded, endedWith(0, "Completed")); w.update(1, complete) },
+			want: flowrun.Failed, lines: true, deleted: true,
+		},
+		"a Job that ended well once it had started another": {
+			rows: []flowrun.Row{},
+			do: func(w *world) {
+				w.pod(1, corev1.PodSucceeded, endedWith(0, "Completed"))
+				w.update(1, func(j *batchv1.Job) {
+					complete(j)
+					j.Annotations[flowrun.AnnotationEnvironment] = "KubernetesJobEnvironment"
+				})
+			},
+			want: flowrun.Submitted,
+		},
 		"its run ended meanwhile": {
 			rows: []flowrun.Row{foreign(5, flowrun.Running), foreign(6, flowrun.Failed)},
 			do:   func(w *world) { w.pod(1, corev1.PodSucceeded, endedWith(0, "Completed")); w.update(1, complete) },
@@ -157,6 +173,57 @@ func TestOtherEndings(t *testing.T) {
 					t.Errorf("got %d verdicts and %d lines", len(w.verdicts(1)), len(w.told(1)))
 				}
 			})
+		})
+	}
+}
+
+func TestAFlowThatNeverBeganIsToldWithItsLog(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		replica(t, w)
+		w.run(1, []flowrun.Row{})
+		w.pod(1, corev1.PodSucceeded, endedWith(0, "Completed"))
+		w.update(1, complete)
+		pass(testPolicy().Grace - time.Second)
+		if told := w.told(1); len(told) > 0 {
+			t.Errorf("within the grace period it told %q", told)
+		}
+		pass(5 * time.Second)
+		told := strings.Join(w.told(1), "\n")
+		for _, want := range []string{`container "flow" of pod "job-1-pod" ended with exit code 0 and the flow never began`, "log of job-1-pod/flow false"} {
+			if !strings.Contains(told, want) {
+				t.Errorf("got lines\n%s\nwant %q", told, want)
+			}
+		}
+	})
+}
+
+func TestASidecarKeepsNoFinishedJob(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[flowrun.StateType]int{flowrun.Success: 1, flowrun.Running: 0} {
+		bubble(t, func(t *testing.T, w *world) {
+			var log strings.Builder
+			replicaOver(t, w, w, slog.New(slog.NewTextHandler(&log, nil)))
+			w.run(1, []flowrun.Row{foreign(5, flowrun.Running), foreign(6, state)})
+			w.pod(1, corev1.PodRunning, endedWith(0, "Completed"))
+			w.lock(func() {
+				p := w.pods["job-1-pod"]
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "proxy"})
+				p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: "proxy", State: runs()})
+				w.pods["job-1-pod"] = p
+			})
+			pass(testPolicy().Grace - time.Second)
+			if len(w.stopped) > 0 {
+				t.Errorf("%s: stopped %q within the grace period", state, w.stopped)
+			}
+			pass(3 * time.Minute)
+			if len(w.stopped) != want || strings.Count(log.String(), "another container kept the pod") != want {
+				t.Errorf("%s: stopped %q, log\n%s", state, w.stopped, &log)
+			}
+			pass(time.Hour)
+			if got := w.standing(1); got != state || len(w.told(1)) > 0 {
+				t.Errorf("%s became %s, told %q", state, got, w.told(1))
+			}
 		})
 	}
 }

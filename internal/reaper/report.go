@@ -115,7 +115,7 @@ func (r *Reaper) gather(ctx context.Context, rep *report, item job) {
 		add(byUID, events)
 	}
 	rep.events = byUID
-	if culprit.Pod == "" || culprit.Container == "" || item.facts.verdict.Kind != diagnose.Failed || !r.policy.SendLogs {
+	if culprit.Pod == "" || culprit.Container == "" || item.facts.verdict.Kind == diagnose.Stuck || !r.policy.SendLogs {
 		return
 	}
 	text, err := r.witness.PodLog(ctx, r.policy.Namespace, culprit.Pod, culprit.Container, culprit.Restarted, tailLines, tailBytes)

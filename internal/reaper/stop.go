@@ -60,6 +60,9 @@ func (f facts) unwanted(p Policy) (wait time.Duration, yes bool) {
 		return 0, true
 	case f.verdict.Kind == diagnose.Stuck && !f.started && f.run.final():
 		return 0, true
+	case f.over > 0 && f.run.final():
+		// A sidecar does not know that the flow has ended, and keeps the Pod.
+		return p.Grace - f.over, true
 	case f.newest && state == flowrun.Cancelled:
 		// The process does not obey, or its Prefect is too old to be asked to (D-61).
 		return p.Grace - f.same, true
