@@ -156,9 +156,12 @@ func (b *builder) setEnvironmentVariables(container Tree) {
 		if b.lenient && d.Name == envLogToCloud {
 			value = strconv.FormatBool(b.settings.SendLogs)
 		}
-		if i := indexOf(env, d.Name); i < 0 {
+		switch i := indexOf(env, d.Name); {
+		case i < 0:
 			env = append(env, Tree{"name": d.Name, "value": value})
-		} else if !b.lenient || d.Name != envLogLevel || !b.settings.Defaulted.FlowLogLevel {
+		case value == d.Value, b.lenient && d.Name == envLogLevel && b.settings.Defaulted.FlowLogLevel:
+			// The built-in template is what says it, so another template may say something else.
+		default:
 			env[i] = Tree{"name": d.Name, "value": value}
 		}
 	}

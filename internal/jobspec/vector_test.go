@@ -52,7 +52,8 @@ type vectorRun struct {
 	Flow      struct {
 		ID          string
 		Name        string
-		CoreVersion any `json:"core_version"`
+		CoreVersion any             `json:"core_version"`
+		RunConfig   json.RawMessage `json:"run_config"`
 		Environment json.RawMessage
 		Storage     json.RawMessage
 	}
@@ -122,7 +123,7 @@ func (v vector) translate(t *testing.T, version string, want outcome) (jobspec.F
 	in := v.Input.FlowRun
 	run := jobspec.FlowRun{
 		ID: in.ID, Name: in.Name, FlowID: in.Flow.ID, FlowName: in.Flow.Name,
-		RunConfig: in.RunConfig, Environment: in.Flow.Environment, Storage: in.Flow.Storage,
+		RunConfig: v.runConfig(), Environment: in.Flow.Environment, Storage: in.Flow.Storage,
 	}
 	if in.Flow.CoreVersion != nil {
 		run.CoreVersion = fmt.Sprint(in.Flow.CoreVersion)
@@ -173,19 +174,64 @@ func (v vector) settings(version string, want outcome) jobspec.Settings {
 			s.Namespace = *a.Namespace
 		}
 	}
-	switch version {
-	case version011:
-		s.Reference = jobspec.Reference0110
+	s.Credential = key
+	if before(version, "0.15.0") || before(version, "1.0.0") && key == "" {
 		s.Credential = env["PREFECT__CLOUD__AGENT__AUTH_TOKEN"]
-		s.ImagePullSecrets = []string{env["IMAGE_PULL_SECRETS"]}
-	case version124:
-		s.Reference = jobspec.Reference124
-		s.Credential = key
-	case version141:
-		// Auto must find this one by itself.
-		s.Credential = key
+	}
+	if version != version141 || v.byEnvironment() { // Auto must find this one by itself.
+		s.Reference = jobspec.Reference(version)
+	}
+	if v.byEnvironment() {
+		v.fromVariables(version, &s)
 	}
 	return s
+}
+
+// byEnvironment is whether the flow of the case has an environment and no run config.
+func (v vector) byEnvironment() bool {
+	null := func(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+	return null(v.runConfig()) && !null(v.Input.FlowRun.Flow.Environment)
+}
+
+// runConfig is that of the run, or of its flow, as 0.13 has it.
+func (v vector) runConfig() json.RawMessage {
+	if raw := v.Input.FlowRun.RunConfig; len(raw) > 0 {
+		return raw
+	}
+	return v.Input.FlowRun.Flow.RunConfig
+}
+
+// fromVariables are the settings that flows with an environment took from variables
+// of the agent, up to 0.13 instead of from the agent itself.
+func (v vector) fromVariables(version string, s *jobspec.Settings) {
+	env := v.Input.Environment
+	s.ImagePullPolicy = env["IMAGE_PULL_POLICY"]
+	if !before(version, "0.13.0") {
+		s.EnvironmentTemplatePath = env["YAML_TEMPLATE"]
+	}
+	if !before(version, "0.14.0") {
+		return
+	}
+	s.ImagePullSecrets = []string{env["IMAGE_PULL_SECRETS"]}
+	if names := env["IMAGE_PULL_SECRETS"]; !before(version, "0.13.0") {
+		s.ImagePullSecrets = nil
+		if names != "" {
+			s.ImagePullSecrets = strings.Split(names, ",")
+		}
+	}
+	if name := env["SERVICE_ACCOUNT_NAME"]; name != "" {
+		s.ServiceAccountName = &name
+	}
+}
+
+// before compares releases.
+func before(version, other string) bool {
+	number := func(text string) (n [3]int) {
+		_, _ = fmt.Sscanf(text, "%d.%d.%d", &n[0], &n[1], &n[2])
+		return n
+	}
+	a, b := number(version), number(other)
+	return slices.Compare(a[:], b[:]) < 0
 }
 
 // configured reports whether API, key or tenant come from files, from other

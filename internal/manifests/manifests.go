@@ -1,7 +1,7 @@
 // Package manifests makes what install prints: the Kubernetes objects that run
 // the agent inside a cluster, as JSON trees and as YAML. It knows the objects
-// that the Python agents print (generate_deployment_yaml of Prefect 0.11.0, 1.2.4
-// and 1.4.1), ours, and which rights our agent needs. It refuses to know where
+// that the Python agents print (generate_deployment_yaml of Prefect 0.11.0 to
+// 1.4.1), ours, and which rights our agent needs. It refuses to know where
 // arguments come from and where the text goes, and it opens no connection.
 package manifests
 
@@ -13,13 +13,20 @@ type Tree = map[string]any
 // The generations of the agent. They decide which command line our container
 // gets and, in the reference, which objects are printed.
 const (
-	Version0110 = "0.11.0"
-	Version124  = "1.2.4"
-	Version141  = "1.4.1"
+	Version0110  = "0.11.0"
+	version0126  = "0.12.6"
+	version01319 = "0.13.19"
+	version01422 = "0.14.22"
+	version01513 = "0.15.13"
+	version100   = "1.0.0"
+	Version124   = "1.2.4"
+	Version141   = "1.4.1"
 )
 
-// Versions are those whose objects Reference prints.
-func Versions() []string { return []string{Version0110, Version124, Version141} }
+// Versions are those whose objects Reference prints, the oldest first.
+func Versions() []string {
+	return []string{Version0110, version0126, version01319, version01422, version01513, version100, Version124, Version141}
+}
 
 // GracePeriod is terminationGracePeriodSeconds of our Deployment, in seconds: a
 // drain of a minute, and time for the rest.
@@ -34,11 +41,13 @@ type SecretKey struct{ Secret, Key string }
 // Options are the arguments of generate_deployment_yaml, and ours after them.
 // What is empty is not given.
 type Options struct {
-	// Version is the generation: Version0110, Version124 or Version141. Ours looks
-	// only at whether it is the first.
+	// Version is the release, one of Versions. Ours looks only at whether it is the
+	// first.
 	Version string
 	// Credential is the token of 0.11.0 or the key of 1.x.
 	Credential string
+	// Token is set when Credential is a token although Version is of 1.x; ours only.
+	Token bool
 	// TenantID is the tenant of the key; 1.x only.
 	TenantID string
 	// API is the address of the Prefect API. Where it is empty the reference has

@@ -21,7 +21,7 @@ func Reference(o Options) ([]Tree, error) {
 		}
 	}
 	containers := []any{o.referenceAgent()}
-	if o.legacy() && o.ResourceManager {
+	if o.ResourceManager && !o.since(version01422) {
 		containers = append(containers, o.referenceManager())
 	}
 	pod := Tree{"containers": containers}
@@ -32,9 +32,9 @@ func Reference(o Options) ([]Tree, error) {
 	if !o.RBAC {
 		return docs, nil
 	}
-	binding := "v1"
-	if o.legacy() {
-		binding = "v1beta1"
+	binding := "v1beta1"
+	if o.since(version01513) {
+		binding = "v1"
 	}
 	return append(docs,
 		rbacDocument("v1", "Role", o.NamespaceOrDefault(), Tree{"rules": o.referenceRules()}),
@@ -45,6 +45,11 @@ func Reference(o Options) ([]Tree, error) {
 // legacy says that it is the generation of 0.11.0.
 func (o Options) legacy() bool { return o.Version == Version0110 }
 
+// since reports whether the release is this one or a later one.
+func (o Options) since(release string) bool {
+	return slices.Index(Versions(), o.Version) >= slices.Index(Versions(), release)
+}
+
 func (o Options) referenceImage() string {
 	if o.Image != "" {
 		return o.Image
@@ -53,9 +58,9 @@ func (o Options) referenceImage() string {
 	if o.Latest || strings.Contains(version, "+") {
 		return "prefecthq/prefect:latest"
 	}
-	python := "3.7"
-	if o.legacy() {
-		python = "3.6"
+	python := "3.6"
+	if o.since(version100) {
+		python = "3.7"
 	}
 	return "prefecthq/prefect:" + version + "-python" + python
 }
@@ -70,7 +75,7 @@ func (o Options) referenceContainer(name, command string, env []any) Tree {
 		"args":            texts(command),
 		"env":             env,
 	}
-	if o.legacy() {
+	if !o.since(version01422) {
 		c["resources"] = Tree{"limits": referenceLimits()}
 	}
 	return c
@@ -80,11 +85,11 @@ func referenceLimits() Tree { return Tree{"memory": "128Mi", "cpu": "100m"} }
 
 func (o Options) referenceAgent() Tree {
 	command := "prefect agent start kubernetes"
-	if !o.legacy() {
+	if o.since(version01319) {
 		command = "prefect agent kubernetes start"
-		if o.AgentConfigID != "" {
-			command += " --agent-config-id " + o.AgentConfigID
-		}
+	}
+	if o.since(version01513) && o.AgentConfigID != "" {
+		command += " --agent-config-id " + o.AgentConfigID
 	}
 	c := o.referenceContainer("agent", command, o.referenceEnv())
 	c["livenessProbe"] = Tree{
@@ -104,9 +109,23 @@ func (o Options) referenceManager() Tree {
 		})
 }
 
+// referenceCredentials are the values of the variables for a token and for a key. From
+// 1.0.0 on the key is passed as both.
+func (o Options) referenceCredentials() (token, key string) {
+	switch {
+	case o.since(version100):
+		return o.Credential, o.Credential
+	case o.since(version01513) && !o.Token:
+		return "", o.Credential
+	default:
+		return o.Credential, ""
+	}
+}
+
 func (o Options) referenceEnv() []any {
+	token, key := o.referenceCredentials()
 	env := []any{
-		variable(envAuthToken, o.Credential),
+		variable(envAuthToken, token),
 		variable(envAPI, cmp.Or(o.API, cloudAPI)),
 		variable(envNamespace, o.NamespaceOrDefault()),
 		variable(envPullSecrets, o.ImagePullSecrets),
@@ -116,27 +135,28 @@ func (o Options) referenceEnv() []any {
 		variable(envCPURequest, o.CPURequest),
 		variable(envCPULimit, o.CPULimit),
 	}
-	if !o.legacy() {
+	if o.since(version0126) {
 		env = append(env, variable(envPullPolicy, o.ImagePullPolicy), variable(envServiceAccount, o.ServiceAccountName))
 	}
 	env = append(env, variable(envBackend, o.Backend), variable(envAgentAddress, agentAddress))
-	if o.legacy() {
+	if o.since(version01513) {
+		env = append(env, variable(envAPIKey, key), variable(envTenantID, o.TenantID))
+	}
+	switch {
+	case len(o.EnvVars) > 0 && o.since(version01319):
+		env = append(env, variable(envEnvVars, jsonObject(o.vars())))
+	default:
 		for _, v := range o.vars() {
 			env = append(env, variable(envEnvVars+"__"+v.Name, v.Value))
 		}
-		return env
-	}
-	env = append(env, variable(envAPIKey, o.Credential), variable(envTenantID, o.TenantID))
-	if len(o.EnvVars) > 0 {
-		env = append(env, variable(envEnvVars, jsonObject(o.vars())))
 	}
 	return env
 }
 
 func (o Options) referenceRules() []any {
-	core := texts("events", "pods")
-	if o.legacy() {
-		core = texts("pods")
+	core := texts("pods")
+	if o.since(version01422) {
+		core = texts("events", "pods")
 	}
 	return []any{
 		Tree{"apiGroups": texts("batch", "extensions"), "resources": texts("jobs"), "verbs": texts("*")},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,17 +39,33 @@ func root() string {
 	return filepath.Join("..", "..", "conformance")
 }
 
-// vectors lists the cases of one version by name.
-func vectors(t *testing.T, version string) map[string]vector {
-	t.Helper()
-	return vectorsIn(t, root(), version)
-}
-
 func vectorsIn(t *testing.T, root, version string) map[string]vector {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, "install", version, "*.json"))
+	return vectorsOf(t, filepath.Join(root, "install", version))
+}
+
+// folders are those of a root that hold manifests, with the release of each.
+func folders(t *testing.T, root string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, version := range manifests.Versions() {
+		for _, folder := range []string{"install/" + version, "releases/" + version + "/install"} {
+			if _, err := os.Stat(filepath.Join(root, folder)); err == nil {
+				found[folder] = version
+			}
+		}
+	}
+	if len(found) == 0 {
+		t.Fatalf("no cases below %s", root)
+	}
+	return found
+}
+
+func vectorsOf(t *testing.T, folder string) map[string]vector {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases of %s below %s: %v", version, root, err)
+		t.Fatalf("no cases in %s: %v", folder, err)
 	}
 	all := map[string]vector{}
 	for _, file := range files {
@@ -65,12 +82,18 @@ func vectorsIn(t *testing.T, root, version string) map[string]vector {
 	return all
 }
 
-// since lists the arguments that are not in all versions.
-var since = map[string][]string{
-	"token": {manifests.Version0110}, "resource_manager_enabled": {manifests.Version0110},
-	"key": {manifests.Version124, manifests.Version141}, "tenant_id": {manifests.Version124, manifests.Version141},
-	"image_pull_policy": {manifests.Version124, manifests.Version141}, "service_account_name": {manifests.Version124, manifests.Version141},
-	"agent_config_id": {manifests.Version124, manifests.Version141},
+// since gives the first release that has an argument, until the first that has it no
+// longer; those that are in all releases are not listed.
+var since, until = map[string]string{
+	"image_pull_policy": "0.12.6", "service_account_name": "0.12.6",
+	"key": "0.15.13", "tenant_id": "0.15.13", "agent_config_id": "0.15.13",
+}, map[string]string{"resource_manager_enabled": "0.14.22", "token": "1.0.0"}
+
+// has reports whether a release has an argument.
+func has(version, name string) bool {
+	at := func(release string) int { return slices.Index(manifests.Versions(), release) }
+	end := at(until[name])
+	return at(version) >= at(since[name]) && (end < 0 || at(version) < end)
 }
 
 // options are the keyword arguments of a case. converted says that one of them is
@@ -86,12 +109,12 @@ func (v vector) options(version string) (o manifests.Options, converted bool, er
 		"image_pull_policy": &o.ImagePullPolicy, "service_account_name": &o.ServiceAccountName, "backend": &o.Backend, "agent_config_id": &o.AgentConfigID,
 	}
 	switches := map[string]*bool{"resource_manager_enabled": &o.ResourceManager, "rbac": &o.RBAC, "latest": &o.Latest}
-	for name, raw := range v.Input.Arguments {
-		value := decoded(raw)
+	for _, name := range slices.Sorted(maps.Keys(v.Input.Arguments)) {
+		value := decoded(v.Input.Arguments[name])
 		text, ok := texts[name]
 		on, isSwitch := switches[name]
 		list := name == "labels" || name == "env_vars"
-		if versions, some := since[name]; some && !slices.Contains(versions, version) || !ok && !isSwitch && !list {
+		if !has(version, name) || !ok && !isSwitch && !list {
 			return o, false, fmt.Errorf("unexpected keyword argument '%s'", name)
 		}
 		switch {
@@ -101,6 +124,7 @@ func (v vector) options(version string) (o manifests.Options, converted bool, er
 			*text = pythonText(value)
 			_, isText := value.(string)
 			converted = converted || !isText
+			o.Token = o.Token || name == "token" && version != manifests.Version0110
 		case list:
 			converted = fill(&o, name, value) || converted
 		}

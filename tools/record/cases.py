@@ -115,6 +115,7 @@ def install(version):
     if since(version, "0.12.6"):
         everything.update(image_pull_policy="IfNotPresent", service_account_name="runner")
     if since(version, "0.15.13"):
+        everything.pop("token", None)
         everything.update(key="SECRET", tenant_id=TENANT, agent_config_id=CONFIG)
     if not since(version, "0.14.0"):
         everything["resource_manager_enabled"] = True
@@ -200,9 +201,16 @@ VARIABLES = {
 }
 
 
-# A whole job_spec.yaml: the code overwrites its variables by their places.
-def job_spec(first="PREFECT__CLOUD__API"):
-    names = [first] + ["V%d" % i for i in range(1, 9)]
+# The variables of job_spec.yaml in their order: the code overwrites their values by their places.
+def variables(version):
+    names = "CLOUD__API CLOUD__AUTH_TOKEN CONTEXT__FLOW_RUN_ID CONTEXT__FLOW_ID CONTEXT__NAMESPACE CLOUD__AGENT__LABELS".split()
+    names += ["CLOUD__SEND_FLOW_RUN_LOGS"] if since(version, "0.14.20") else []
+    names += "LOGGING__LOG_TO_CLOUD LOGGING__LEVEL CLOUD__USE_LOCAL_SECRETS ENGINE__FLOW_RUNNER__DEFAULT_CLASS ENGINE__TASK_RUNNER__DEFAULT_CLASS".split()
+    return ["PREFECT__" + name for name in names]
+
+
+# A job_spec.yaml of somebody's own.
+def job_spec(names):
     env = "".join("            - {name: %s, value: x}\n" % name for name in names)
     return """apiVersion: batch/v1
 kind: Job
@@ -244,12 +252,14 @@ def job(version):
     yield case("environment-local-storage", flow_run(version, local(version), environment(version)))
     yield case("environment-job-variables", with_environment, environment=VARIABLES)
     yield case("environment-pull-secrets-empty", with_environment, environment={"IMAGE_PULL_SECRETS": ""})
-    yield case("environment-cloud-token", with_environment, environment=cloud)
+    if since(version, "0.12.0"):  # 0.11.0 registers in the constructor
+        yield case("environment-cloud-token", with_environment, environment=cloud)
     yield case("environment-agent-env-and-labels", with_environment, agent={"env_vars": [["A", "1"], ["PREFECT__LOGGING__LEVEL", "WARNING"]], "labels": ["a", "it's"], "namespace": "other"})
     yield case("environment-log-level", with_environment, environment={"PREFECT__LOGGING__LEVEL": "ERROR"})
     yield case("environment-no-cloud-logs", with_environment, agent={"no_cloud_logs": True})
-    yield case("environment-yaml-template", with_environment, environment={"YAML_TEMPLATE": "{{DIR}}/spec.yaml"}, files={"spec.yaml": job_spec()})
-    yield case("environment-yaml-template-with-variables", with_environment, environment={"YAML_TEMPLATE": "{{DIR}}/spec.yaml", **VARIABLES}, files={"spec.yaml": job_spec()})
+    yield case("environment-yaml-template", with_environment, environment={"YAML_TEMPLATE": "{{DIR}}/spec.yaml"}, files={"spec.yaml": job_spec(variables(version))})
+    yield case("environment-yaml-template-other-variables", with_environment, environment={"YAML_TEMPLATE": "{{DIR}}/spec.yaml"}, files={"spec.yaml": job_spec(["OWN"] + variables(version))})
+    yield case("environment-yaml-template-with-variables", with_environment, environment={"YAML_TEMPLATE": "{{DIR}}/spec.yaml", **VARIABLES}, files={"spec.yaml": job_spec(variables(version))})
     yield case("environment-yaml-template-missing", with_environment, environment={"YAML_TEMPLATE": "{{DIR}}/none.yaml"})
     yield case("storage-github", flow_run(version, {"type": "GitHub", "repo": "o/r", "path": "f.py", "flows": {}, "secrets": [], "__version__": version}, environment(version, "team/etl:2")))
     yield case("storage-git", flow_run(version, {"type": "Git", "repo": "o/r", "flow_path": "f.py", "flows": {}, "secrets": [], "__version__": version}, environment(version, "team/etl:2")))
@@ -264,7 +274,7 @@ def job(version):
     yield case("run-config-none-local-storage", flow_run(version, local(version)))
     yield case("run-config-minimal", flow_run(version, local(version), run_config=run))
     yield case("run-config-full", flow_run(version, local(version), run_config=full), agent={"env_vars": [["A", "agent"], ["Z", "agent"]], "service_account_name": "agents", "image_pull_secrets": ["q"]})
-    yield case("run-config-universal", flow_run(version, local(version), run_config={"type": "UniversalRun", "env": {"A": "1"}, "labels": ["gpu"], "__version__": version}))
+    yield case("run-config-universal", flow_run(version, local(version), run_config={"type": "UniversalRun", "labels": ["gpu"], "__version__": version, **({"env": {"A": "1"}} if since(version, "0.14.0") else {})}))
     yield case("run-config-local", flow_run(version, local(version), run_config={"type": "LocalRun", "env": None, "labels": [], "working_dir": None, "__version__": version}))
     yield case("run-config-job-variables", flow_run(version, docker(version), run_config=run), environment=VARIABLES)
     yield case("run-config-pull-secrets-empty", flow_run(version, docker(version), run_config=run), environment={"IMAGE_PULL_SECRETS": ""})
