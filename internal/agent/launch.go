@@ -27,6 +27,7 @@ type launcher struct {
 	make *maker
 	// restored are the runs that a state was put back of.
 	restored restored
+	refusals refusals
 }
 
 // Build makes the Job of an offer. Its notes are what the run's author should know
@@ -119,6 +120,11 @@ func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run])
 	var logs []flowrun.Log
 	var aborted []dispatch.Outcome[Run]
 	for _, o := range outcomes {
+		if o.Phase == dispatch.Dropped {
+			l.refusals.note(o.Offer, l.explained(o.Err).Error(), false)
+			continue
+		}
+		l.refusals.forget(o.Offer.ID)
 		line := flowrun.Log{FlowRunID: o.Offer.ID, Name: l.a.c.Name, Level: flowrun.LevelWarning}
 		for _, note := range o.Notes {
 			line.Message = note
@@ -133,7 +139,7 @@ func (l *launcher) Report(ctx context.Context, outcomes []dispatch.Outcome[Run])
 		}
 		logs = append(logs, line)
 	}
-	if l.a.c.SendLogs {
+	if l.a.c.SendLogs && len(logs) > 0 {
 		if err := l.a.api.WriteLogs(ctx, logs); err != nil {
 			l.a.c.Logger.WarnContext(ctx, "run log lines not written", slog.Any("error", err))
 		}

@@ -191,7 +191,7 @@ func (s *sweeper) adopt(ctx context.Context, ids []flowrun.ID) error {
 	offers = slices.DeleteFunc(offers, func(o Offer) bool {
 		done := read.Sub(s.absent.see(o.ID, strconv.Itoa(o.Run.Version), read).since) >= adoptLimit
 		if done {
-			hopeless = append(hopeless, dispatch.Outcome[Run]{Offer: o, Phase: dispatch.Aborted, Err: errNoJob})
+			hopeless = append(hopeless, dispatch.Outcome[Run]{Offer: o, Phase: dispatch.Aborted, Err: s.a.launch.noJob(o)})
 		}
 		return done
 	})

@@ -34,6 +34,8 @@ type server struct {
 	slow time.Duration
 	// late are runs that the queue keeps back.
 	late map[flowrun.ID]bool
+	// logs are the lines of all runs.
+	logs []flowrun.Log
 	// most is how many runs the queue returns; 0 means all.
 	most int
 	// configs are the run configs of runs that have one.
@@ -189,7 +191,12 @@ func (s *server) SetStates(_ context.Context, writes []flowrun.Write) error {
 	return group.Wait()
 }
 
-func (s *server) WriteLogs(context.Context, []flowrun.Log) error { return nil }
+func (s *server) WriteLogs(_ context.Context, logs []flowrun.Log) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs = append(s.logs, logs...)
+	return nil
+}
 
 // cluster holds the Jobs of one place, with a Pod each that executes its run.
 type cluster struct {
@@ -200,6 +207,8 @@ type cluster struct {
 	// busy says that no Job is taken for the moment, away until when nothing is answered.
 	busy bool
 	away time.Time
+	// refuse is what each create is answered, if it is set.
+	refuse func(ctx context.Context) error
 
 	mu   sync.Mutex
 	jobs map[string]*batchv1.Job
@@ -212,10 +221,15 @@ func newCluster(s *server, place string) *cluster {
 	return &cluster{server: s, place: place, jobs: map[string]*batchv1.Job{}, pods: map[string]*corev1.Pod{}}
 }
 
-func (c *cluster) Submit(_ context.Context, job *batchv1.Job) (*batchv1.Job, bool, error) {
+func (c *cluster) Submit(ctx context.Context, job *batchv1.Job) (*batchv1.Job, bool, error) {
 	c.server.delay(300 * time.Millisecond)
 	if c.busy {
 		return nil, false, context.DeadlineExceeded
+	}
+	if c.refuse != nil {
+		if err := c.refuse(ctx); err != nil {
+			return nil, false, err
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

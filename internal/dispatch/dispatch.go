@@ -41,7 +41,7 @@ type Outcome[T any] struct {
 	Offer Offer[T]
 	Phase Phase
 	Job   string
-	// Err says why a start was aborted.
+	// Err says why a start was aborted, or dropped after its claim.
 	Err error
 	// Notes are what the run's author should know of the Job.
 	Notes []string
@@ -60,12 +60,16 @@ type Launcher[T any] interface {
 	Claim(ctx context.Context, offers []Offer[T], jobs []string) error
 	// Verify reads which of the claims hold; the others are somebody else's.
 	Verify(ctx context.Context, offers []Offer[T]) (map[flowrun.ID]bool, error)
+	// Refused tells the run's owner, once, that the cluster goes on refusing its Job. It
+	// is tried on.
+	Refused(ctx context.Context, o Offer[T], err error)
 	// Report tells Prefect what became of the starts. It must not fail them.
 	Report(ctx context.Context, outcomes []Outcome[T])
 }
 
 // Submitter creates Jobs. On AlreadyExists it returns the Job that is there, with
-// created false. It retries what may heal until the context ends.
+// created false. It retries what may heal until the context ends, or until it got the
+// same answer for long: then its error has a method Lasts that says so.
 type Submitter interface {
 	Submit(ctx context.Context, job *batchv1.Job) (inCluster *batchv1.Job, created bool, err error)
 }
@@ -149,6 +153,8 @@ type start[T any] struct {
 	job   *batchv1.Job
 	notes []string
 	err   error
+	// refusal is the last answer to a create that may still succeed.
+	refusal error
 }
 
 func (s *start[T]) name() string {

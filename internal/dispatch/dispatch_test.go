@@ -106,6 +106,8 @@ func (w *world) Verify(ctx context.Context, offers []offer) (map[flowrun.ID]bool
 	return holds, nil
 }
 
+func (w *world) Refused(_ context.Context, o offer, err error) { w.note("refused %s: %v", o.ID, err) }
+
 func (w *world) Report(_ context.Context, outcomes []outcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -359,6 +361,33 @@ func TestFence(t *testing.T) {
 				t.Errorf("the create may take until %v after the read, want %v", deadline.Sub(w.began), flowrun.Fence)
 			}
 		})
+	}
+}
+
+type lastingError struct{ temporaryError }
+
+func (lastingError) Lasts() bool { return true }
+
+// A refusal that repeats is told, and tried on until the fence; what was said last is
+// known to whoever ends the run.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	w := &world{}
+	w.submit = func(ctx context.Context, _ *batchv1.Job) (*batchv1.Job, bool, error) {
+		select {
+		case <-ctx.Done():
+			return nil, false, temporaryError{errors.New("500 again")}
+		case <-time.After(10 * time.Second):
+			return nil, false, lastingError{temporaryError{errors.New("500")}}
+		}
+	}
+	run(t, w, func(ctx context.Context, d *dispatch.Dispatcher[string]) { d.Start(ctx, []offer{offerIn("a", 0)}) })
+	want := []string{"0s claim [a]", "1s verify [a]", "1s create a", "11s refused a: 500", "11s create a", "21s refused a: 500", "21s create a"}
+	if diff := gocmp.Diff(want, w.log); diff != "" {
+		t.Errorf("what happened (-want +got):\n%s", diff)
+	}
+	if len(w.outcomes) != 1 || w.outcomes[0].Phase != dispatch.Dropped || w.outcomes[0].Err.Error() != "500 again" {
+		t.Errorf("got %+v, want the last refusal", w.outcomes)
 	}
 }
 

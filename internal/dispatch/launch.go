@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,12 +128,24 @@ func (d *Dispatcher[T]) submit(ctx context.Context, s *start[T]) {
 	}
 	defer d.pace(ctx)()
 	found, created, err := d.cluster.Submit(ctx, s.job)
+	for lasts(err) && ctx.Err() == nil {
+		d.launcher.Refused(ctx, s.offer, err)
+		found, created, err = d.cluster.Submit(ctx, s.job)
+	}
 	phase := s.settle(found, created, err)
 	if phase == Dropped {
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) { // else nobody said anything
+			s.refusal = err
+		}
 		d.c.Logger.WarnContext(ctx, "job not created, the next sweep takes the run",
 			slog.String("flow_run_id", string(s.offer.ID)), slog.String("job", s.name()), slog.Any("error", err))
 	}
 	d.enter(ctx, s, phase)
+}
+
+func lasts(err error) bool {
+	var l interface{ Lasts() bool }
+	return errors.As(err, &l) && l.Lasts()
 }
 
 // pace waits for a permit, for a bounded time, and returns how to give it back.
@@ -181,8 +194,8 @@ func temporary(err error) bool {
 func (d *Dispatcher[T]) report(ctx context.Context, starts []*start[T]) {
 	var outcomes []Outcome[T]
 	for _, s := range starts {
-		if s.phase == Submitted || s.phase == Aborted {
-			outcomes = append(outcomes, Outcome[T]{Offer: s.offer, Phase: s.phase, Job: s.name(), Err: s.err, Notes: s.notes})
+		if s.phase == Submitted || s.phase == Aborted || s.refusal != nil {
+			outcomes = append(outcomes, Outcome[T]{Offer: s.offer, Phase: s.phase, Job: s.name(), Err: cmp.Or(s.err, s.refusal), Notes: s.notes})
 		}
 	}
 	if len(outcomes) > 0 {

@@ -17,6 +17,8 @@ type Error struct {
 	// Mend says what to do about it, empty if nothing is known.
 	Mend string
 	Err  error
+
+	lasts bool
 }
 
 func (e *Error) Error() string {
@@ -38,6 +40,9 @@ func cause(err error) string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Lasts reports whether the server has given this answer for long.
+func (e *Error) Lasts() bool { return e.lasts }
 
 // Temporary reports whether the same request may succeed later: the server is
 // busy, failing or out of reach, or does not accept our credential now. Another

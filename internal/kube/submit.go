@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -19,18 +20,24 @@ const namespaceTerminating = corev1.NamespaceTerminatingCause
 // there is no error: it is returned with created false, and the caller looks at
 // whose it is. What may pass (429, 5xx, a lost connection) is sent again until
 // ctx ends, since the name makes a second Job impossible; Retry-After is obeyed.
-// The server gets the deadline of ctx too, so that nothing happens after it.
+// The server gets the deadline of ctx too, so that nothing happens after it. An answer
+// that has been the same for ten seconds is returned as an *Error that Lasts; the
+// caller may go on with another Submit.
 func (c *Client) Submit(ctx context.Context, job *batchv1.Job) (inCluster *batchv1.Job, created bool, err error) {
 	jobs := c.JobsIn(job.Namespace)
+	var last refusal
 	pause := firstPause
 	for {
 		inCluster, err = jobs.Create(ctx, job, metav1.CreateOptions{})
+		err = last.see(ctx, err)
 		switch {
 		case err == nil:
 			return inCluster, true, nil
 		case apierrors.IsAlreadyExists(err):
 			inCluster, err = c.existing(ctx, jobs, job)
 			return inCluster, false, err
+		case temporary(err) && last.lasts() && ctx.Err() == nil:
+			return nil, false, &Error{Op: fmt.Sprintf("create jobs %q in namespace %q", job.Name, job.Namespace), Mend: mend(err, "create", "jobs", job.Namespace), Err: err, lasts: true}
 		case !temporary(err) || !wait(ctx, max(retryAfter(err), jitter(pause))):
 			return nil, false, fail(err, "create", "jobs", job.Namespace, job.Name)
 		}
