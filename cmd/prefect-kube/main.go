@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/prefect-kube/prefect-kube/internal/app"
+	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/logging"
 )
 
@@ -44,7 +46,14 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
-	commands := commands{start: app.StartAgent, resourceManager: app.ResourceManager, dev: app.Dev, install: app.Install, render: app.Render, doctor: app.Doctor}
+	commands := commands{
+		start: heard(app.StartAgent), resourceManager: heard(app.ResourceManager), dev: app.Dev, install: app.Install,
+		render: app.Render,
+		doctor: func(ctx context.Context, cfg config.Doctor, out io.Writer, log *slog.Logger) error {
+			app.Chatter(log)
+			return app.Doctor(ctx, cfg, out, log)
+		},
+	}
 	io := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, log: logging.NewBuffer(os.Stderr), terminal: isatty.IsTerminal(os.Stderr.Fd())}
 	code := supervise(signals, func(ctx context.Context) int {
 		return runContainer(ctx, os.Args, os.Environ(), io, commands)
@@ -55,6 +64,15 @@ func main() {
 
 // flushTimeout bounds how long the last lines of the log wait for a reader.
 const flushTimeout = time.Second
+
+// heard sends what the Kubernetes client logs for the whole process to the command's
+// log. Only a process that is ours alone may do so.
+func heard[C any](command func(context.Context, C, *slog.Logger) error) func(context.Context, C, *slog.Logger) error {
+	return func(ctx context.Context, cfg C, log *slog.Logger) error {
+		app.Chatter(log)
+		return command(ctx, cfg, log)
+	}
+}
 
 // signalError is the cause with which the first signal cancels the context.
 type signalError struct {

@@ -135,6 +135,7 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 		return err
 	}
 	stop.start(ctx, watch.Run)
+	stop.start(ctx, s.follow(watch))
 	stop.start(ctx, reaper.Run)
 	stop.start(ctx, func(ctx context.Context) error { return watchRights(ctx, s.cluster, s.cfg.Namespace, s.health, s.log) })
 	return agent.Run(ctx)
@@ -145,7 +146,7 @@ func (s *started) run(ctx context.Context, stop *lifo) error {
 func (s *started) findPlace(ctx context.Context, loop *status.Loop) (flowrun.Place, bool) {
 	last := ""
 	for pause := time.Second; ; pause = min(2*pause, lastPause) {
-		uid, digest, err := s.cluster.Place(ctx, s.cfg.Namespace)
+		uid, digest, err := s.place(ctx)
 		if err == nil {
 			return flowrun.NewPlace(uid, digest), true
 		}
@@ -161,6 +162,15 @@ func (s *started) findPlace(ctx context.Context, loop *status.Loop) (flowrun.Pla
 		case <-time.After(pause):
 		}
 	}
+}
+
+// place asks for the namespace. It is a small question: whoever waits longer for the
+// answer waits in vain.
+func (s *started) place(ctx context.Context) (uid, digest string, err error) {
+	const limit = 20 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return s.cluster.Place(ctx, s.cfg.Namespace)
 }
 
 func (s *started) watch(job func(*batchv1.Job) diagnose.Job) (*kube.Watch[diagnose.Job, diagnose.Pod], error) {

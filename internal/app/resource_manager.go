@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
-	"github.com/prefect-kube/prefect-kube/internal/reaper"
 	"github.com/prefect-kube/prefect-kube/internal/status"
 )
 
@@ -21,8 +19,6 @@ const (
 	managerName = "resource-manager"
 	// standby lets every agent of the namespace report first; see reaper.Policy.
 	standby = 4 * time.Second
-	// beat is how often the resource manager says that it is alive.
-	beat = 10 * time.Second
 )
 
 // ResourceManager runs the loop that reports endings and deletes finished Jobs,
@@ -74,8 +70,7 @@ func managerAsAgent(m config.ResourceManager) config.Agent {
 }
 
 func (s *started) manage(ctx context.Context, stop *lifo) error {
-	loop := s.health.Loop("watch", silence)
-	place, ok := s.findPlace(ctx, loop)
+	place, ok := s.findPlace(ctx, s.health.Loop("watch", silence))
 	if !ok {
 		return nil
 	}
@@ -89,29 +84,6 @@ func (s *started) manage(ctx context.Context, stop *lifo) error {
 	}
 	s.log.InfoContext(ctx, "resource manager started", slog.String("namespace", s.cfg.Namespace))
 	stop.start(ctx, watch.Run)
-	return s.keepBeat(ctx, reaper, watch.Ready(), loop)
-}
-
-// keepBeat runs the reaper, and tells health beside it whether the cluster was read.
-func (s *started) keepBeat(ctx context.Context, r *reaper.Reaper, ready <-chan struct{}, loop *status.Loop) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.Run(ctx) })
-	g.Go(func() error {
-		ticker := time.NewTicker(beat)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ready:
-				loop.Progress()
-			default:
-				loop.Fail("jobs and pods not read yet")
-			}
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-ticker.C:
-			}
-		}
-	})
-	return g.Wait()
+	stop.start(ctx, s.follow(watch))
+	return reaper.Run(ctx)
 }

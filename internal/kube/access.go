@@ -10,6 +10,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/gentype"
+	"k8s.io/client-go/rest"
 )
 
 // Access is one verb on one resource of a namespace.
@@ -30,11 +31,14 @@ func (c *Client) Allowed(ctx context.Context, a Access) (bool, error) {
 	reviews := gentype.NewClient("selfsubjectaccessreviews", c.access, c.codec, "", func() *authorizationv1.SelfSubjectAccessReview {
 		return &authorizationv1.SelfSubjectAccessReview{}
 	})
-	review, err := reviews.Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+	question := &authorizationv1.SelfSubjectAccessReview{
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: a.Namespace, Verb: a.Verb, Group: a.Group, Resource: resource, Subresource: subresource, Name: a.Name,
 		}},
-	}, metav1.CreateOptions{})
+	}
+	review, err := within(ctx, c.log, func(ctx context.Context) (*authorizationv1.SelfSubjectAccessReview, error) {
+		return reviews.Create(ctx, question, metav1.CreateOptions{})
+	})
 	if err != nil {
 		return false, fail(err, "review", a.Verb+" "+a.Resource, a.Namespace, "")
 	}
@@ -52,9 +56,13 @@ func (c *Client) Address() string {
 	return strings.TrimSuffix(c.core.Get().AbsPath("").URL().Redacted(), "/")
 }
 
+func (c *Client) raw(ctx context.Context, request *rest.Request) ([]byte, error) {
+	return within(ctx, c.log, func(ctx context.Context) ([]byte, error) { return request.Do(ctx).Raw() })
+}
+
 // Version is what the API server says it is, such as v1.33.1.
 func (c *Client) Version(ctx context.Context) (string, error) {
-	data, err := c.core.Get().AbsPath("/version").SetHeader("Accept", "application/json").Do(ctx).Raw()
+	data, err := c.raw(ctx, c.core.Get().AbsPath("/version").SetHeader("Accept", "application/json"))
 	if err != nil {
 		return "", &Error{Op: "ask " + c.Address() + " for its version", Mend: mend(err, "get", "/version", ""), Err: err}
 	}
@@ -72,12 +80,16 @@ const partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 // Metadata reads the metadata of one core object, such as one of secrets. The namespace is empty for namespaces.
 func (c *Client) Metadata(ctx context.Context, resource, namespace, name string) (*metav1.ObjectMeta, error) {
-	data, err := c.core.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).Name(name).SetHeader("Accept", partial).Do(ctx).Raw()
+	data, err := c.raw(ctx, c.core.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).Name(name).SetHeader("Accept", partial))
 	if err != nil {
 		return nil, fail(err, "get", resource, namespace, name)
 	}
 	var object metav1.PartialObjectMetadata
-	if err := json.Unmarshal(data, &object); err != nil {
+	err = json.Unmarshal(data, &object)
+	if err == nil && object.Kind == "" && object.Name == "" && object.DeletionTimestamp == nil {
+		err = errNoObject
+	}
+	if err != nil {
 		return nil, fail(err, "get", resource, namespace, name)
 	}
 	return &object.ObjectMeta, nil

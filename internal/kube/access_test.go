@@ -46,8 +46,9 @@ func TestAllowed(t *testing.T) {
 			if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("got %v, %v; want %v, %q", got, err, c.want, c.err)
 			}
-			if seen := server.seen()[0]; seen != "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews" {
-				t.Errorf("asked for %s", seen)
+			const path = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+			if seen, query, _ := strings.Cut(server.seen()[0], "?"); seen != path || !strings.HasPrefix(query, "timeout=") {
+				t.Errorf("asked for %s with %s", seen, query)
 			}
 			var review authorizationv1.SelfSubjectAccessReview
 			if err := json.Unmarshal([]byte(server.bodies[0]), &review); err != nil {

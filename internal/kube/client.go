@@ -16,11 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/rest"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 )
 
 // Jobs are the verbs used on Jobs of one namespace.
@@ -67,12 +69,14 @@ func NewClient(cfg *Config, log *slog.Logger) (*Client, error) {
 	}
 	c := &Client{host: cfg.REST.Host, codec: runtime.NewParameterCodec(scheme), clock: &serverClock{}, log: log}
 	rc := rest.CopyConfig(cfg.REST)
-	rc.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	rc.NegotiatedSerializer = newCodec(scheme)
 	// Answers in protobuf cost a fraction of the memory of a list in JSON.
 	rc.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	rc.ContentType = runtime.ContentTypeJSON
 	rc.WarningHandlerWithContext = warnings{log: log}
-	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return &transport{next: next, clock: c.clock} })
+	rc.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return &transport{next: retryhttp.NoRedirects(next), clock: c.clock}
+	})
 	if err := rest.LoadTLSFiles(rc); err != nil {
 		return nil, fmt.Errorf("read certificates of %s: %w", cfg.Source, err)
 	}
@@ -123,14 +127,14 @@ func (c *Client) ServerNow() time.Time { return c.clock.now() }
 
 // JobsIn are the Jobs of a namespace.
 func (c *Client) JobsIn(namespace string) Jobs {
-	return gentype.NewClientWithList("jobs", c.batch, c.codec, namespace,
-		func() *batchv1.Job { return &batchv1.Job{} }, func() *batchv1.JobList { return &batchv1.JobList{} })
+	return resource[*batchv1.Job, *batchv1.JobList]{gentype.NewClientWithList("jobs", c.batch, c.codec, namespace,
+		func() *batchv1.Job { return &batchv1.Job{} }, func() *batchv1.JobList { return &batchv1.JobList{} }), c.log}
 }
 
 // PodsIn are the Pods of a namespace.
 func (c *Client) PodsIn(namespace string) Pods {
-	return gentype.NewClientWithList("pods", c.core, c.codec, namespace,
-		func() *corev1.Pod { return &corev1.Pod{} }, func() *corev1.PodList { return &corev1.PodList{} })
+	return resource[*corev1.Pod, *corev1.PodList]{gentype.NewClientWithList("pods", c.core, c.codec, namespace,
+		func() *corev1.Pod { return &corev1.Pod{} }, func() *corev1.PodList { return &corev1.PodList{} }), c.log}
 }
 
 // warnings passes what the API server warns about, such as a Job that violates
@@ -141,6 +145,6 @@ type warnings struct{ log *slog.Logger }
 func (w warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _, text string) {
 	const miscellaneous = 299 // the only code the API server sends
 	if code == miscellaneous && text != "" {
-		w.log.DebugContext(ctx, "warned by the api server", slog.String("reason", text))
+		w.log.DebugContext(ctx, "warned by the api server", slog.String("reason", plain.Line(text, maxCause)))
 	}
 }

@@ -6,6 +6,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
 // DryRun sends a Job through the API server's validation, defaults and admission
@@ -36,11 +38,15 @@ func (c *Client) DryRunWarned(ctx context.Context, job *batchv1.Job) (stored *ba
 
 func (c *Client) dryRun(ctx context.Context, job *batchv1.Job) (*batchv1.Job, []string, error) {
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
-	result := c.batch.Post().NamespaceIfScoped(job.Namespace, job.Namespace != "").Resource("jobs").VersionedParams(&options, c.codec).Body(job).Do(ctx)
+	request := c.batch.Post().NamespaceIfScoped(job.Namespace, job.Namespace != "").Resource("jobs").VersionedParams(&options, c.codec).Body(job)
 	var warnings []string
-	for _, w := range result.Warnings() {
-		warnings = append(warnings, w.Text)
-	}
-	stored := &batchv1.Job{}
-	return stored, warnings, result.Into(stored)
+	stored, err := within(ctx, c.log, func(ctx context.Context) (*batchv1.Job, error) {
+		result := request.Do(ctx)
+		for _, w := range result.Warnings() {
+			warnings = append(warnings, plain.Line(w.Text, maxCause))
+		}
+		stored := &batchv1.Job{}
+		return stored, result.Into(stored)
+	})
+	return stored, warnings, err
 }

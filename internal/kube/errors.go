@@ -7,6 +7,9 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/prefect-kube/prefect-kube/internal/plain"
+	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
 )
 
 // Error is a request that did not succeed. Its cause keeps the API server's
@@ -29,13 +32,16 @@ func (e *Error) Error() string {
 	return text
 }
 
-// cause is the answer's status, reason and message, where there was one.
+// maxCause bounds what an error shows of the answer, in bytes.
+const maxCause = 2 << 10
+
+// cause is the answer's status, reason and message, where there was one, fit to be shown.
 func cause(err error) string {
-	status := apierrors.APIStatus(nil)
-	if !errors.As(err, &status) || status.Status().Code == 0 {
-		return err.Error()
+	text := err.Error()
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code != 0 {
+		text = fmt.Sprintf("%d %s: %s", status.Status().Code, status.Status().Reason, text)
 	}
-	return fmt.Sprintf("%d %s: %v", status.Status().Code, status.Status().Reason, err)
+	return plain.Line(text, maxCause)
 }
 
 // Unwrap gives the cause.
@@ -69,7 +75,7 @@ func retryAfter(err error) time.Duration {
 	if !ok {
 		return 0
 	}
-	return time.Duration(seconds) * time.Second
+	return min(time.Duration(seconds)*time.Second, longestRetryAfter)
 }
 
 // NamespaceError means that the namespace for Jobs does not exist.
@@ -105,7 +111,10 @@ func fail(err error, verb, resource, namespace, name string) error {
 }
 
 func mend(err error, verb, resource, namespace string) string {
+	_, redirected := errors.AsType[*retryhttp.RedirectError](err)
 	switch {
+	case redirected:
+		return "Name the API server itself as server in the kubeconfig, and no login page or proxy"
 	case apierrors.IsUnauthorized(err):
 		return "The credential is not valid in this cluster: renew it"
 	case apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, namespaceTerminating):

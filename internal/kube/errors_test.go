@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,7 @@ func TestErrorsNameTheAnswer(t *testing.T) {
 		{"refused", &kube.Error{Op: "create job", Mend: "Ask for more", Err: refused}, `create job: 403 Forbidden: jobs.batch "x" is forbidden: exceeded quota: team. Ask for more`, false},
 		{"our credential", &kube.Error{Op: "list pods", Err: apierrors.NewUnauthorized("expired")}, "list pods: 401 Unauthorized: expired", true},
 		{"another writer", &kube.Error{Op: "create job", Err: apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "q", errors.New("changed"))}, `create job: 409 Conflict: Operation cannot be fulfilled on resourcequotas "q": changed`, true},
+		{"hostile text", &kube.Error{Op: "list pods", Err: apierrors.NewInternalError(errors.New("\x1b]52;c;cm0=\a\n" + strings.Repeat("x", 5<<20)))}, "list pods: 500 InternalError: Internal error occurred: \ufffd]52;c;cm0=\ufffd " + strings.Repeat("x", 2<<10-len("500 InternalError: Internal error occurred: \ufffd]52;c;cm0=\ufffd …")) + "…", true},
 		{"no answer", &kube.Error{Op: "list pods", Err: errors.New("connection refused")}, "list pods: connection refused", true},
 	} {
 		if got := tt.err.Error(); got != tt.want {

@@ -31,7 +31,8 @@ const (
 // does not exist is a *NamespaceError. What is answered in its place is an error that
 // may pass.
 func (c *Client) Place(ctx context.Context, namespace string) (uid, digest string, err error) {
-	namespaces := gentype.NewClient("namespaces", c.core, c.codec, "", func() *corev1.Namespace { return &corev1.Namespace{} })
+	namespaces := resource[*corev1.Namespace, *corev1.NamespaceList]{gentype.NewClientWithList("namespaces", c.core, c.codec, "",
+		func() *corev1.Namespace { return &corev1.Namespace{} }, func() *corev1.NamespaceList { return &corev1.NamespaceList{} }), c.log}
 	ns, err := namespaces.Get(ctx, namespace, metav1.GetOptions{})
 	switch {
 	case err == nil && (ns.UID == "" || ns.Name != namespace):
@@ -139,8 +140,8 @@ func (c *Client) Warnings(ctx context.Context, namespace string) ([]corev1.Event
 }
 
 func (c *Client) events(ctx context.Context, namespace, selector string) ([]corev1.Event, error) {
-	events := gentype.NewClientWithList("events", c.core, c.codec, namespace,
-		func() *corev1.Event { return &corev1.Event{} }, func() *corev1.EventList { return &corev1.EventList{} })
+	events := resource[*corev1.Event, *corev1.EventList]{gentype.NewClientWithList("events", c.core, c.codec, namespace,
+		func() *corev1.Event { return &corev1.Event{} }, func() *corev1.EventList { return &corev1.EventList{} }), c.log}
 	read := 0
 	items, err := pages(func(o metav1.ListOptions) ([]corev1.Event, string, error) {
 		o.FieldSelector = selector
@@ -164,13 +165,15 @@ func (c *Client) PodLog(ctx context.Context, namespace, pod, container string, p
 	if lines > 0 {
 		opts.TailLines = &lines
 	}
-	stream, err := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
-		VersionedParams(opts, c.codec).Stream(ctx)
-	if err != nil {
-		return "", fail(err, "get", "pods/log", namespace, pod)
-	}
-	defer stream.Close() //nolint:errcheck // nothing is left to be lost
-	text, err := tail(stream, limit)
+	text, err := within(ctx, c.log, func(ctx context.Context) (string, error) {
+		stream, err := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
+			VersionedParams(opts, c.codec).Stream(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer stream.Close() //nolint:errcheck // nothing is left to be lost
+		return tail(stream, limit)
+	})
 	return text, fail(err, "get", "pods/log", namespace, pod)
 }
 

@@ -2,9 +2,14 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
 // serverClock remembers the API server's time, by the Date header of its answers,
@@ -37,8 +42,9 @@ func (c *serverClock) now() time.Time {
 	return r.server.Add(time.Since(r.received))
 }
 
-// transport notes the server's time and tells the server how long a create may
-// take, so that a create given up here does not happen there later.
+// transport is the one way to the cluster. It notes the server's time, tells the server
+// how long a create may take, so that a create given up here does not happen there
+// later, and takes from an answer what client-go would obey without a bound.
 type transport struct {
 	next  http.RoundTripper
 	clock *serverClock
@@ -47,10 +53,65 @@ type transport struct {
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(withDeadline(req))
-	if err == nil {
-		t.clock.saw(resp.Header.Get("Date"), time.Now())
+	if err != nil {
+		return resp, once(req, err)
 	}
-	return resp, err
+	now := time.Now()
+	t.clock.saw(resp.Header.Get("Date"), now)
+	if req.Method == http.MethodGet {
+		resp.Header.Del(retryAfterHeader)
+	}
+	boundRetryAfter(resp.Header, now)
+	// The end of a log is kept while it is read, and a watch is bounded by its events.
+	if !req.URL.Query().Has("watch") && !strings.HasSuffix(req.URL.Path, "/log") {
+		resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer + 1}
+	}
+	return resp, nil
+}
+
+// once keeps client-go from sending what reads ten times again, a second apart: whoever
+// reads does so at his own pace. For the same reason such answers lose Retry-After.
+func once(req *http.Request, err error) error {
+	lost := utilnet.IsProbableEOF(err) || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err) || utilnet.IsTimeout(err)
+	if lost && req.Context().Err() == nil {
+		return lostError(unlike.Replace(err.Error()))
+	}
+	return err
+}
+
+// lostError has no cause, since client-go would find it, and none of the words that
+// client-go looks for.
+type lostError string
+
+func (e lostError) Error() string { return "no answer: " + string(e) }
+
+var unlike = strings.NewReplacer("connection reset by peer", "connection reset", "closed network connection", "closed connection",
+	"http: server closed idle connection", "connection closed", "http: can't write HTTP request on broken connection", "connection broken")
+
+// longestRetryAfter is the longest pause that the API server can ask for.
+const (
+	longestRetryAfter = 30 * time.Second
+	retryAfterHeader  = "Retry-After"
+)
+
+// boundRetryAfter makes a number of seconds, from one to the longest pause, of whatever
+// the server wants. client-go waits for as long as it reads there.
+func boundRetryAfter(header http.Header, now time.Time) {
+	text := header.Get(retryAfterHeader)
+	if text == "" {
+		return
+	}
+	const longest = int(longestRetryAfter / time.Second)
+	seconds, err := strconv.Atoi(text) // past all numbers, it is the last one
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		at, err := http.ParseTime(text)
+		if err != nil {
+			header.Del(retryAfterHeader)
+			return
+		}
+		seconds = int(at.Sub(now).Seconds())
+	}
+	header.Set(retryAfterHeader, strconv.Itoa(min(max(seconds, 1), longest)))
 }
 
 // withDeadline adds timeout= to a create, which the API server obeys for every

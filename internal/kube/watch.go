@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 )
 
 // WatchOptions say what a Watch follows and what it keeps of it.
@@ -43,6 +40,8 @@ type WatchOptions[J, P any] struct {
 // seen every step. Its methods are safe for concurrent use.
 type Watch[J, P any] struct {
 	jobs, pods []cache.SharedIndexInformer // one for each label
+	namespace  string
+	lines      []*line
 	groups     *groups
 	ready      chan struct{}
 	log        *slog.Logger
@@ -66,13 +65,14 @@ func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P
 	if len(o.Labels) == 0 || o.Job == nil || o.Pod == nil || o.Log == nil {
 		return nil, errors.New("watch: labels, both reductions and a logger are required")
 	}
-	w := &Watch[J, P]{groups: newGroups(), ready: make(chan struct{}), log: o.Log}
+	w := &Watch[J, P]{namespace: o.Namespace, groups: newGroups(), ready: make(chan struct{}), log: o.Log}
 	var errs []error
 	for i, label := range o.Labels {
 		selector := Selector(o.Labels[:i], label)
-		j := cache.NewSharedIndexInformer(listWatch(jobs, selector, jobs.List, jobs.Watch), &batchv1.Job{}, 0, indexers())
-		p := cache.NewSharedIndexInformer(listWatch(pods, selector, pods.List, pods.Watch), &corev1.Pod{}, 0, indexers())
-		w.jobs, w.pods = append(w.jobs, j), append(w.pods, p)
+		ofJobs, ofPods := newLine("jobs"), newLine("pods")
+		j := cache.NewSharedIndexInformer(listWatch(ofJobs, jobs, selector, jobs.List, jobs.Watch), &batchv1.Job{}, 0, indexers())
+		p := cache.NewSharedIndexInformer(listWatch(ofPods, pods, selector, pods.List, pods.Watch), &corev1.Pod{}, 0, indexers())
+		w.jobs, w.pods, w.lines = append(w.jobs, j), append(w.pods, p), append(w.lines, ofJobs, ofPods)
 		errs = append(errs,
 			w.prepare(j, "jobs", o.Namespace, reduce(label, o.Job)),
 			w.prepare(p, "pods", o.Namespace, reduce(label, o.Pod)))
@@ -90,22 +90,22 @@ func Selector(before []string, requirement string) string {
 	return requirement + ",!" + strings.Join(before, ",!")
 }
 
-// listWatch reads through the small interfaces. The wrapper lets a client say
+// listWatch reads through the small interfaces, at the pace of a line. The wrapper lets a client say
 // that it cannot stream lists, by a method IsWatchListSemanticsUnSupported: an
 // informer over a client that cannot and does not say so, such as the parts of
 // client-go's fake clientset, waits for a bookmark for ever.
-func listWatch[L runtime.Object](client any, selector string,
-	list func(context.Context, metav1.ListOptions) (L, error),
+func listWatch[L runtime.Object](l *line, client any, selector string,
+	lists func(context.Context, metav1.ListOptions) (L, error),
 	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.LabelSelector = selector
-			return list(ctx, o)
+			return list(ctx, l, o, lists)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = selector
-			return watches(ctx, o)
+			return l.watch(ctx, o, watches)
 		},
 	}, client)
 }
@@ -160,14 +160,10 @@ func groupOf(obj any) string {
 	return r.inGroup()
 }
 
-// broken is told of each list or watch that ended with an error. client-go backs
-// off by itself, from 0.8 s up to a minute, for refusals too.
+// broken is told of lists and watches that ended with an error. What lasts is said by
+// whoever asks Unread; a refusal is said at once, since it does not pass by itself.
 func (w *Watch[J, P]) broken(ctx context.Context, resource, namespace string, err error) {
-	switch {
-	case ctx.Err() != nil:
-	case apierrors.IsResourceExpired(err), apierrors.IsGone(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		w.log.DebugContext(ctx, "watch ended, starting again", slog.Any("error", err))
-	default:
+	if ctx.Err() == nil {
 		w.log.LogAttrs(ctx, w.level(resource, err), "watch failed, backing off", slog.Any("error", fail(err, "list", resource, namespace, "")))
 	}
 }
@@ -175,7 +171,7 @@ func (w *Watch[J, P]) broken(ctx context.Context, resource, namespace string, er
 // level lets a missing right be told once for each resource.
 func (w *Watch[J, P]) level(resource string, err error) slog.Level {
 	if !apierrors.IsForbidden(err) {
-		return slog.LevelWarn
+		return slog.LevelDebug
 	}
 	if _, told := w.refused.LoadOrStore(resource, true); told {
 		return slog.LevelDebug
@@ -185,7 +181,7 @@ func (w *Watch[J, P]) level(resource string, err error) slog.Level {
 
 // Run follows the cluster until ctx ends. It may be called once.
 func (w *Watch[J, P]) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(w.log.Handler()).V(verbosity)))
+	ctx, cancel := context.WithCancel(chatter(ctx, w.log))
 	defer cancel()
 	w.groups.start()
 	var g errgroup.Group
@@ -205,11 +201,22 @@ func (w *Watch[J, P]) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// verbosity shifts client-go's chatter to slog's debug level.
-const verbosity = 4
-
 // Ready is closed once the copy is complete. No group is handed out before.
 func (w *Watch[J, P]) Ready() <-chan struct{} { return w.ready }
+
+// Unread is for how long some Jobs or Pods have not been read, and why; zero while the
+// copy follows the cluster.
+func (w *Watch[J, P]) Unread() (time.Duration, error) {
+	now := time.Now()
+	longest, why := time.Duration(0), error(nil)
+	for _, l := range w.lines {
+		since, err := l.unread(now)
+		if d := now.Sub(since); !since.IsZero() && (why == nil || d > longest) {
+			longest, why = d, fail(err, "list", l.resource, w.namespace, "")
+		}
+	}
+	return longest, why
+}
 
 // Group is the newest copy of a group, in the order of names.
 func (w *Watch[J, P]) Group(group string) ([]J, []P) {
