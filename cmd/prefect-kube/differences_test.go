@@ -42,6 +42,7 @@ func namedDifferences() []onPurpose {
 		{"D-70", "*", variablesAreText, "a JSON object with true, false or null in it is one too, and nothing else is taken for one"},
 		{"D-71", "*", labelsAre1, "one word or a comma list are labels, not their letters"},
 		{"D-72", "name", emptyName, "empty is unset"},
+		{"F4", "*", between, "an option that releases between 0.11.0 and 1.4.1 have works in the form that they have it in"},
 	}
 }
 
@@ -202,6 +203,15 @@ func deletionVariable(v vector, _ difference) bool {
 func variablesAreText(v vector, d difference) bool {
 	_, text := configured(v, "env_vars", "cloud.agent.env_vars").(string)
 	return text && (d.fact == "env" || refused(d))
+}
+
+// between reports whether a command line is refused for what other releases of the form have.
+func between(v vector, _ difference) bool {
+	options := []string{"--token", "-t", "--resource-manager"}
+	return v.Expected.ExitCode == 2 && slices.ContainsFunc(v.Input.Command, func(word string) bool {
+		name, _, _ := strings.Cut(word, "=")
+		return slices.Contains(options, name)
+	})
 }
 
 func emptyName(_ vector, d difference) bool { return d.want == "" && d.got == "agent" }

@@ -17,15 +17,15 @@ func (c *cli) doctor() *cobra.Command {
 			"how to mend it. It registers no agent, writes no state and creates nothing.\n" +
 			"The exit code is 1 if a check fails.\n\n" +
 			"It looks as \"agent kubernetes start\" of 1.4.1 would, and at the Job of that\n" +
-			"release. On Prefect Server, give --token or --verbose for an agent of 0.11.0; on\n" +
-			"Prefect Cloud, a token as the only credential does as well.",
-		Args: cobra.NoArgs,
+			"release. Give --token or --verbose for an agent of 0.11.0; a token as the only\n" +
+			"credential does as well.",
+		Args: noArguments,
 	}
 	addFlags(cmd, config.DoctorSettings())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.ResolveDoctor(c.sources(cmd))
 		if err != nil {
-			return err
+			return c.withOthers(cmd, err, cfg.Agent)
 		}
 		log := c.logger(c.streams.err, cfg.SlogLevel())
 		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.doctor(ctx, cfg, c.streams.out, log) })

@@ -23,7 +23,7 @@ func TestDoctorExitCodes(t *testing.T) {
 		"-o yaml":                  exitUsage,
 		"extra":                    exitUsage,
 		"--reference 0.11.0":       exitUsage, // of render
-		"--token x --key y":        exitUsage,
+		"--token x --key y":        exitClean,
 		"--token x --grace 1h":     exitClean,
 		"--grace soon":             exitUsage,
 		"--no-such --namespace x":  exitUsage,

@@ -21,6 +21,9 @@ func (c *cli) install(core string, cmd *cobra.Command) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.ResolveInstall(core, c.sources(cmd))
 		if err != nil {
+			if c.commands.checks.install != nil {
+				err = errors.Join(err, c.commands.checks.install(cfg))
+			}
 			return err
 		}
 		info, _ := debug.ReadBuildInfo()
@@ -44,10 +47,10 @@ func installKind(_ *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return errors.New("missing argument NAME; use kubernetes")
-	case len(args) > 1:
-		return fmt.Errorf("unexpected extra argument %q", args[1])
 	case args[0] != "kubernetes":
-		return fmt.Errorf("%q is not an agent that can be installed from here; use kubernetes", args[0])
+		return fmt.Errorf("the kind of agent that is named cannot be installed from here; use kubernetes%s", kindOf(args[0]))
+	case len(args) > 1:
+		return errors.New("unexpected extra argument behind kubernetes; write the name of the option before a value")
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ func main() {
 			app.Chatter(log)
 			return app.Doctor(ctx, cfg, out, log)
 		},
+		checks: checks{agent: app.Usable, manager: app.UsableManager, install: app.UsableInstall},
 	}
 	io := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, log: logging.NewBuffer(os.Stderr), terminal: isatty.IsTerminal(os.Stderr.Fd())}
 	code := supervise(signals, func(ctx context.Context) int {

@@ -250,7 +250,7 @@ func TestExitCodes(t *testing.T) {
 		"agent start --no-pull=1":              exitUsage,
 		"agent start --exclusive-labels=false": exitClean, // ours
 		"agent kubernetes start --log-level=":  exitUsage,
-		"agent kubernetes start -t T":          exitUsage,
+		"agent kubernetes start -t T":          exitClean, // as 0.13 to 0.15
 		"agent start local":                    exitUsage,
 		"agent kubernetes start x":             exitUsage,
 		"agent kubernetes install extra":       exitUsage,

@@ -55,12 +55,19 @@ func addFlags(cmd *cobra.Command, settings []config.Setting) {
 			if f.Means != "" {
 				added.NoOptDefVal = alone
 			}
-			if len(f.Choices) > 0 {
+			if possible := choices(s, f); len(possible) > 0 && f.Means == "" {
 				// The error would mean that the flag does not exist or was completed twice.
-				_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(f.Choices, cobra.ShellCompDirectiveNoFileComp))
+				_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(possible, cobra.ShellCompDirectiveNoFileComp))
 			}
 		}
 	}
+}
+
+func choices(s config.Setting, f config.Flag) []string {
+	if len(f.Choices) > 0 {
+		return f.Choices
+	}
+	return s.Values
 }
 
 func shownKind(s config.Setting, f config.Flag) string {
@@ -102,7 +109,7 @@ func usage(s config.Setting, f config.Flag) string {
 	return fmt.Sprintf("%s [%s]", text, strings.Join(notes, "; "))
 }
 
-// foreignFlags are the options of "prefect agent start" of 0.11.0 for other kinds
+// foreignFlags are the options of "prefect agent start" of 0.11 to 0.14 for other kinds
 // of agents. It accepts them for this one, so we do.
 func foreignFlags() []config.Flag {
 	return []config.Flag{
@@ -113,6 +120,11 @@ func foreignFlags() []config.Flag {
 		{Name: "volume"},
 		{Name: "network"},
 		{Name: "no-docker-interface", Means: "true"},
+		{Name: "storage-labels", Means: "true"},
+		{Name: "no-storage-labels", Means: "true"},
+		{Name: "hostname-label", Means: "true"},
+		{Name: "no-hostname-label", Means: "true"},
+		{Name: "docker-client-timeout"},
 	}
 }
 
@@ -146,16 +158,4 @@ func foreignWarnings(cmd *cobra.Command) []string {
 		}
 	})
 	return warnings
-}
-
-// asUnknown is the option that no command has, with its dashes.
-func asUnknown(err error) (string, bool) {
-	e, ok := errors.AsType[*pflag.NotExistError](err)
-	if !ok {
-		return "", false
-	}
-	if e.GetSpecifiedShortnames() != "" {
-		return "-" + e.GetSpecifiedName(), true
-	}
-	return "--" + e.GetSpecifiedName(), true
 }

@@ -28,7 +28,7 @@ func (c *cli) render() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := config.ResolveRender(c.sources(cmd))
 		if err != nil {
-			return err
+			return c.withOthers(cmd, err, cfg.Agent)
 		}
 		log := c.logger(c.streams.err, cfg.SlogLevel())
 		return attempt(cmd.Context(), log, func(ctx context.Context) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -15,15 +16,15 @@ func (c *cli) resourceManager() *cobra.Command {
 		Long: "Report how Jobs end and delete finished ones, without starting any.\n\n" +
 			"This is the second container that --resource-manager adds. The agent runs the\n" +
 			"same loop by itself; both at once is safe.",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 	}
 	addFlags(cmd, config.ResourceManagerSettings())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.ResolveResourceManager(c.sources(cmd))
-		if err != nil {
-			return err
-		}
-		if err := cfg.CheckCredential(); err != nil {
+		if err = errors.Join(err, cfg.CheckCredential()); err != nil {
+			if c.commands.checks.manager != nil {
+				err = errors.Join(err, c.commands.checks.manager(cmd.Context(), cfg))
+			}
 			return err
 		}
 		log := c.service(cfg.SlogLevel())

@@ -27,10 +27,20 @@ type commands struct {
 	resourceManager func(context.Context, config.ResourceManager, *slog.Logger) error
 	// install writes to standard output what kubectl applies.
 	install func(context.Context, config.Install, io.Writer, *slog.Logger) error
+	// checks are made where the configuration has a fault; otherwise each command makes its own.
+	checks checks
 	// doctor writes its report to standard output.
 	doctor func(context.Context, config.Doctor, io.Writer, *slog.Logger) error
 	// render writes the Job to out, and what is to be said about it to notes.
 	render func(ctx context.Context, cfg config.Render, source string, in io.Reader, out, notes io.Writer, log *slog.Logger) error
+}
+
+// checks look for what package config cannot know, so that all faults of a
+// configuration are told at once.
+type checks struct {
+	agent   func(context.Context, config.Agent) error
+	manager func(context.Context, config.ResourceManager) error
+	install func(config.Install) error
 }
 
 // cli is one call of the program.

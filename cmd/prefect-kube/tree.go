@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,6 +21,7 @@ func (c *cli) root(name string) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(helpful(root.HelpFunc()))
 	root.AddCommand(c.agent(), c.resourceManager(), c.render(), c.doctor(), c.dev(), versionCommand())
+	addExamples(root)
 	return root
 }
 
@@ -29,8 +30,8 @@ func (c *cli) agent() *cobra.Command {
 	kubernetes.AddCommand(c.start(config.Core1, &cobra.Command{
 		Use:   "start",
 		Short: "Start a Kubernetes agent",
-		Args:  cobra.NoArgs,
-	}), c.install(config.Core1, &cobra.Command{Use: "install", Args: cobra.NoArgs}))
+		Args:  noArguments,
+	}), c.install(config.Core1, &cobra.Command{Use: "install", Args: noArguments}))
 	start := c.start(config.Core0, &cobra.Command{
 		Use:       "start [kubernetes]",
 		Short:     "Start a Kubernetes agent, with the flags of Prefect 0.11.0",
@@ -51,7 +52,7 @@ func group(cmd *cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		return fmt.Errorf("no such command: %q%s", args[0], meant("", args[0], names(cmd)))
+		return unknownCommand(cmd, args[0])
 	}
 	return cmd
 }
@@ -66,23 +67,24 @@ func names(cmd *cobra.Command) []string {
 	return found
 }
 
-func meant(prefix, name string, known []string) string {
-	if best := config.Nearest(name, known); best != "" {
-		return "; did you mean " + prefix + best + "?"
-	}
-	return ""
-}
-
 // agentKind accepts what "prefect agent start" of 0.11.0 calls the agent option.
 func agentKind(_ *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0 || len(args) == 1 && args[0] == "kubernetes":
 		return nil
-	case len(args) == 1:
-		return fmt.Errorf("%q is not an agent that is available here; use kubernetes", args[0])
+	case args[0] != "kubernetes":
+		return fmt.Errorf("the kind of agent that is named is not available here; use kubernetes%s", kindOf(args[0]))
 	default:
-		return fmt.Errorf("unexpected extra argument %q", args[1])
+		return errors.New("unexpected extra argument behind kubernetes; write the name of the option before a value")
 	}
+}
+
+// kindOf says where the other kinds of agents are.
+func kindOf(name string) string {
+	if about, ok := foreignCommands()[name]; ok {
+		return ": " + about
+	}
+	return ""
 }
 
 func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
@@ -92,11 +94,8 @@ func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.ResolveAgent(core, c.sources(cmd))
-		if err != nil {
-			return err
-		}
-		if err := cfg.CheckCredential(); err != nil {
-			return err
+		if err = errors.Join(err, cfg.CheckCredential()); err != nil {
+			return c.withOthers(cmd, err, cfg)
 		}
 		cfg.Warnings = append(cfg.Warnings, foreignWarnings(cmd)...)
 		log := c.service(cfg.SlogLevel())
@@ -107,11 +106,19 @@ func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// withOthers adds to the faults of a configuration those that the command itself finds.
+func (c *cli) withOthers(cmd *cobra.Command, err error, cfg config.Agent) error {
+	if c.commands.checks.agent == nil {
+		return err
+	}
+	return errors.Join(err, c.commands.checks.agent(cmd.Context(), cfg))
+}
+
 func (c *cli) dev() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a Prefect backend for development and tests",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 	}
 	addFlags(cmd, config.DevSettings())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -134,14 +141,4 @@ func (c *cli) sources(cmd *cobra.Command) config.Sources {
 		}
 	})
 	return config.Sources{Env: c.env, HomeDir: c.variable("HOME"), Flags: given}
-}
-
-func flagError(cmd *cobra.Command, err error) error {
-	unknown, ok := asUnknown(err)
-	if !ok {
-		return err
-	}
-	var known []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-	return fmt.Errorf("no such option: %s%s", unknown, meant("--", strings.TrimLeft(unknown, "-"), known))
 }

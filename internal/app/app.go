@@ -70,7 +70,7 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
-	if err := usable(ctx, cfg); err != nil {
+	if err := Usable(ctx, cfg); err != nil {
 		return err
 	}
 	cluster, err := connectCluster(ctx, cfg, out, log)
@@ -262,8 +262,8 @@ func connectPrefect(cfg config.Agent, out outside, log *slog.Logger) (*prefect1.
 	transport := retryhttp.New(retryhttp.Options{Base: out.secrets.Transport(base), Timeout: cfg.RequestTimeout, MaxWait: longestWait, Logger: log})
 	client, err := prefect1.New(prefect1.Options{
 		API: cfg.API, Endpoint: cfg.GraphQL, CoreVersion: cfg.CoreVersion, Cloud: cfg.Backend == config.Cloud,
-		Credential: cfg.Credential.Reveal, TenantID: cfg.TenantID,
-		HTTP: &http.Client{Transport: retryhttp.NoRedirects(transport)}, Secrets: out.secrets, Logger: log,
+		Credential: cfg.Credential.Reveal, Token: cfg.Token, TenantID: cfg.TenantID,
+		HTTP: &http.Client{Transport: basicAuth(cfg.BasicUser, retryhttp.NoRedirects(transport))}, Secrets: out.secrets, Logger: log,
 	})
 	if err != nil {
 		return nil, &config.Error{Place: "--api, PREFECT__CLOUD__API", Problem: err.Error()}
@@ -301,12 +301,12 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 		return jobspec.Settings{}, err
 	}
 	settings := jobspec.Settings{
-		Backend: cfg.Backend, API: cfg.API, Credential: credential, TenantID: cfg.TenantID,
+		Backend: cfg.Backend, API: cfg.API, Credential: credential, Token: cfg.Token, TenantID: cfg.TenantID,
 		Namespace: cfg.Namespace, NamespaceVariable: cfg.Namespace, Labels: cfg.Labels,
-		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel,
+		SendLogs: cfg.SendLogs, FlowLogLevel: cfg.FlowLogLevel, Defaulted: cfg.Defaulted,
 		ImagePullSecrets: cfg.ImagePullSecrets, ImagePullPolicy: cfg.ImagePullPolicy,
 		JobMemRequest: cfg.JobMemRequest, JobMemLimit: cfg.JobMemLimit, JobCPURequest: cfg.JobCPURequest, JobCPULimit: cfg.JobCPULimit,
-		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, Template: loader.Text,
+		DefaultJobImage: cfg.DefaultJobImage, AgentTemplatePath: cfg.JobTemplate, EnvironmentTemplatePath: cfg.YAMLTemplate, Template: loader.Text,
 		Keep: cfg.Keep, Volumes: cfg.Volumes, VolumeMounts: cfg.VolumeMounts,
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {

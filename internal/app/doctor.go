@@ -107,7 +107,7 @@ func Doctor(ctx context.Context, cfg config.Doctor, out io.Writer, log *slog.Log
 func doctor(ctx context.Context, cfg config.Doctor, out io.Writer, o outside, log *slog.Logger) (err error) {
 	o.secrets, log = concealed(cfg.Agent, log)
 	defer func() { err = o.secrets.Error(err) }()
-	if err := errors.Join(usable(ctx, cfg.Agent), cfg.CheckCredential()); err != nil {
+	if err := errors.Join(Usable(ctx, cfg.Agent), cfg.CheckCredential()); err != nil {
 		return err
 	}
 	if !log.Enabled(ctx, slog.LevelDebug) {

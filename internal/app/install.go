@@ -74,10 +74,14 @@ func installOptions(cfg config.Install) (manifests.Options, error) {
 	if err != nil {
 		return manifests.Options{}, err
 	}
+	api, err := cfg.SecretAPI.Reveal()
+	if err != nil {
+		return manifests.Options{}, err
+	}
 	o := manifests.Options{
 		Version: cfg.CoreVersion, ImageTag: cfg.Version, Image: cfg.Image,
 		Keep: among(cfg.Keep, manifests.KeepNames()), JobKeep: among(cfg.Keep, jobspec.KeepNames()),
-		Credential: credential, TenantID: cfg.TenantID, API: cfg.API, Endpoint: cfg.Endpoint, Backend: cfg.Backend,
+		Credential: credential, Token: cfg.Token, TenantID: cfg.TenantID, API: cfg.API, Endpoint: cfg.Endpoint, SecretAPI: api, Backend: cfg.Backend,
 		Namespace: cfg.Namespace, ImagePullSecrets: cfg.ImagePullSecrets,
 		ResourceManager: cfg.ResourceManager, RBAC: cfg.RBAC, Latest: cfg.Latest,
 		MemRequest: cfg.MemRequest, MemLimit: cfg.MemLimit, CPURequest: cfg.CPURequest, CPULimit: cfg.CPULimit,

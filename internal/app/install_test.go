@@ -105,7 +105,7 @@ func TestInstallKeepsInJobs(t *testing.T) {
 func TestInstallRefusesATenant(t *testing.T) {
 	t.Parallel()
 	cfg := config.Install{CoreVersion: config.Core1, Backend: config.Server, Endpoint: "http://a:1", TenantID: "x"}
-	if out, _, err := install(t, cfg); err == nil || out != "" || !strings.HasPrefix(err.Error(), `--tenant-id: "x"`) {
+	if out, _, err := install(t, cfg); err == nil || out != "" || !strings.HasPrefix(err.Error(), "--tenant-id: is not the id") {
 		t.Errorf("got %v and %q", err, out)
 	}
 	cfg.Reference = "1.4.1"

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/rogpeppe/go-internal/diff"
@@ -47,7 +48,7 @@ func render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
-	if err := usable(ctx, cfg.Agent); err != nil {
+	if err := Usable(ctx, cfg.Agent); err != nil {
 		return err
 	}
 	run, tenant, err := findRun(ctx, cfg, source, in, o, log)
@@ -113,7 +114,7 @@ func findRun(ctx context.Context, cfg config.Render, source string, in io.Reader
 	}
 	run, err := parseRunFile(text)
 	if err != nil {
-		return run, "", &config.Error{Place: source, Problem: err.Error(), Mend: "give a flow run as the API answers it"}
+		return run, "", &config.Error{Place: placeOf(source), Problem: err.Error(), Mend: "give a flow run as the API answers it"}
 	}
 	return run, cfg.TenantID, nil
 }
@@ -133,11 +134,20 @@ func fetchRun(ctx context.Context, cfg config.Agent, id flowrun.ID, o outside, l
 	return run, client.TenantID(), errors.Join(err, run.Err)
 }
 
+// placeOf is how an error names the flow run of the command line. What looks like no
+// file may be a credential in the wrong place.
+func placeOf(name string) string {
+	if strings.ContainsAny(name, "./") {
+		return name
+	}
+	return "FLOW_RUN"
+}
+
 func readRunFile(name string, in io.Reader) ([]byte, error) {
 	if name != "-" {
 		file, err := os.Open(name) //nolint:gosec // the caller names the file on purpose
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &config.Error{Place: name, Problem: "is neither the id of a flow run nor a file", Mend: "give a UUID, a file with a flow run in JSON, or - for standard input"}
+			return nil, &config.Error{Place: placeOf(name), Problem: "is neither the id of a flow run nor a file", Mend: "give a UUID, a file with a flow run in JSON, or - for standard input"}
 		}
 		if err != nil {
 			return nil, &config.Error{Place: name, Problem: err.Error()}

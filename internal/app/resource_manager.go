@@ -35,7 +35,7 @@ func resourceManager(ctx context.Context, m config.ResourceManager, out outside,
 	for _, warning := range m.Warnings {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
-	if err := usable(ctx, cfg); err != nil {
+	if err := Usable(ctx, cfg); err != nil {
 		return err
 	}
 	cluster, err := connectCluster(ctx, cfg, out, log)
@@ -62,7 +62,7 @@ func resourceManager(ctx context.Context, m config.ResourceManager, out outside,
 // managerAsAgent is the agent that would run the same loop.
 func managerAsAgent(m config.ResourceManager) config.Agent {
 	return config.Agent{
-		Common: m.Common, CoreVersion: m.CoreVersion, Backend: m.Backend, API: m.API, Credential: m.Credential, TenantID: m.TenantID,
+		Common: m.Common, CoreVersion: m.CoreVersion, Backend: m.Backend, API: m.API, BasicUser: m.BasicUser, Credential: m.Credential, TenantID: m.TenantID,
 		Name: managerName, AgentAddress: m.AgentAddress, SendLogs: m.SendLogs, Namespace: m.Namespace,
 		DeleteFinishedJobs: m.DeleteFinishedJobs, RequestTimeout: m.RequestTimeout, Grace: m.Grace, Kubeconfig: m.Kubeconfig,
 		GraphQL: m.GraphQL, CABundle: m.CABundle,

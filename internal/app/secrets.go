@@ -16,7 +16,7 @@ import (
 // concealed are the secrets of an agent's configuration, and a log that hides them.
 // Whoever calls this package may have a log of his own, so it is made here.
 func concealed(cfg config.Agent, log *slog.Logger) (*secret.Set, *slog.Logger) {
-	secrets := secret.NewSet(cfg.Credential)
+	secrets := secret.NewSet(cfg.Secrets()...)
 	secrets.AddAddress(cfg.API)
 	secrets.AddAddress(cfg.GraphQL)
 	return secrets, slog.New(logging.Clean(log.Handler(), secrets))

@@ -18,31 +18,55 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
 	"github.com/prefect-kube/prefect-kube/internal/regular"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
+	"github.com/prefect-kube/prefect-kube/internal/status"
 	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
-// usable checks what package config cannot: names that other packages know, and
+// Usable checks what package config cannot: names that other packages know, and
 // files that must be there. What it returns is one *config.Error or several joined.
-func usable(ctx context.Context, cfg config.Agent) error {
+func Usable(ctx context.Context, cfg config.Agent) error {
 	return errors.Join(
 		usableKeep(cfg.Keep), usableTenant("--tenant-id, PREFECT__CLOUD__TENANT_ID", cfg.CoreVersion, cfg.TenantID),
-		usableSources(cfg), usableTemplate(ctx, cfg.JobTemplate), usablePolls(cfg.MaxPolls), usableLabels(cfg), usableInCluster(cfg),
+		usableSources(cfg), usableTemplate(ctx, cfg.JobTemplate), usableLabels(cfg), usableInCluster(cfg), usableAddress(cfg.AgentAddress),
 	)
+}
+
+// UsableManager is Usable for the resource manager.
+func UsableManager(ctx context.Context, cfg config.ResourceManager) error {
+	return Usable(ctx, managerAsAgent(cfg))
+}
+
+// UsableInstall is Usable for install.
+func UsableInstall(cfg config.Install) error {
+	options, err := installOptions(cfg)
+	if err != nil {
+		return err
+	}
+	if cfg.Reference == "" {
+		err = options.Validate()
+	}
+	return errors.Join(arguments(err, flag), usableInstall(cfg))
+}
+
+func usableAddress(address string) error {
+	if _, err := status.ParseAddress(address); err != nil {
+		return &config.Error{Place: "--agent-address", Problem: err.Error(), Mend: "write one such as http://:8080"}
+	}
+	return nil
 }
 
 // usableInCluster refuses what install refuses too: no Job could be made with it.
 func usableInCluster(cfg config.Agent) error {
 	o := manifests.Options{
 		Version: cfg.CoreVersion, Namespace: cfg.Namespace, ServiceAccountName: cfg.ServiceAccountName,
-		ImagePullSecrets: strings.Join(cfg.ImagePullSecrets, ","), ImagePullPolicy: cfg.ImagePullPolicy, Image: cfg.DefaultJobImage,
+		ImagePullPolicy: cfg.ImagePullPolicy, Image: cfg.DefaultJobImage,
 		MemRequest: cfg.JobMemRequest, MemLimit: cfg.JobMemLimit, CPURequest: cfg.JobCPURequest, CPULimit: cfg.JobCPULimit,
 		EnvVars: manifestVars(cfg.EnvVars),
 	}
 	return arguments(o.Validate(), func(argument string) string {
-		return map[string]string{ //nolint:gosec // names, no credentials
+		return map[string]string{
 			"namespace":            "--namespace, NAMESPACE",
 			"service-account-name": "--service-account-name, SERVICE_ACCOUNT_NAME",
-			"image-pull-secrets":   "--image-pull-secrets, IMAGE_PULL_SECRETS",
 			"image-pull-policy":    "IMAGE_PULL_POLICY",
 			"image":                "--default-job-image, PREFECT_KUBE_DEFAULT_JOB_IMAGE",
 			"mem-request":          "JOB_MEM_REQUEST",
@@ -63,13 +87,6 @@ func usableLabels(cfg config.Agent) error {
 	return &config.Error{Place: "--label", Problem: "a label is empty", Mend: "leave it out, or name one"}
 }
 
-func usablePolls(most int) error {
-	if most >= -1 {
-		return nil
-	}
-	return &config.Error{Place: "--max-polls", Problem: fmt.Sprintf("%d is no number of polls", most), Mend: "use -1 for no limit"}
-}
-
 // usableKeep checks names of behaviours: those of Jobs, and more where a command has more.
 func usableKeep(names []string, more ...string) error {
 	possible := append(jobspec.KeepNames(), more...)
@@ -88,9 +105,9 @@ func unknownKeep(name string, possible []string) error {
 			return &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q cannot be kept", name), Mend: "that a run starts exactly once rests on the difference"}
 		}
 	}
-	e := &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q is no behaviour of the Python agent that can be kept", name), Mend: "use " + strings.Join(possible, ", ")}
+	e := &config.Error{Place: "--keep", Problem: "names no behaviour of the Python agent that can be kept", Mend: "use " + strings.Join(possible, ", ")}
 	if best := config.Nearest(name, possible); best != "" {
-		e.Mend = "did you mean " + best + "?"
+		e.Problem, e.Mend = fmt.Sprintf("%q is no behaviour of the Python agent that can be kept", name), "did you mean "+best+"?"
 	}
 	return e
 }
@@ -101,7 +118,7 @@ func usableTenant(place, core, tenant string) error {
 		return nil
 	}
 	if _, err := uuid.Parse(tenant); err != nil {
-		return &config.Error{Place: place, Problem: fmt.Sprintf("%q is not the id of a tenant", tenant), Mend: "write the UUID that is shown in Prefect Cloud"}
+		return &config.Error{Place: place, Problem: "is not the id of a tenant", Mend: "write the UUID that is shown in Prefect Cloud"}
 	}
 	return nil
 }
@@ -143,7 +160,11 @@ func usableTemplate(ctx context.Context, path string) error {
 	loader := template.New(template.Options{Own: path})
 	defer loader.Close()
 	if _, err := loader.Read(ctx, path); err != nil {
-		return &config.Error{Place: "--job-template", Problem: err.Error()}
+		e := &config.Error{Place: "--job-template", Problem: err.Error(), Mend: "name a file with a Job in YAML or JSON, or the address of one"}
+		if !strings.ContainsAny(path, "./") { // it may be a credential in the wrong place
+			e.Problem = "names no file that can be read"
+		}
+		return e
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,10 +13,9 @@ import (
 // agentDraft is an Agent while it is filled.
 type agentDraft struct {
 	Agent
-	// otherToken is cloud.auth_token, which the documentation of 0.11.0 promises as a fallback.
-	otherToken secret.Value
-	// secrets are the image pull secrets before they are split.
-	secrets string
+	// apiKey is cloud.api_key, agentToken cloud.agent.auth_token, and otherToken
+	// cloud.auth_token, which the documentation of 0.11.0 promises as a fallback.
+	apiKey, agentToken, otherToken secret.Value
 	// homeDir is where auth.toml lies.
 	homeDir string
 	// caBundle is the path of Agent.CABundle.
@@ -27,7 +29,11 @@ type agentDraft struct {
 // take is called once with everything that was read.
 func (d *agentDraft) take(s *stack) {
 	d.LabelsByFlag = s.rank([]string{"cloud", "agent", "labels"}) == rankFlags
-	d.Warnings = append(slices.Clone(s.warnings), s.recentNames(envVarsPath(), d.EnvVars)...)
+	d.Defaulted.API = s.untouched(append([]string{"cloud.api"}, map[string][]string{
+		Cloud: {"cloud.endpoint"}, Server: {"server.endpoint", "server.host", "server.port"},
+	}[d.Backend]...)...)
+	d.Defaulted.FlowLogLevel = s.untouched("logging.level")
+	d.Warnings = s.recentNames(envVarsPath(), d.EnvVars)
 	if d.caBundle != "" {
 		d.CABundle = File{Path: d.caBundle, Place: s.place(caBundleSetting().id())}
 	}
@@ -39,78 +45,84 @@ func (d *agentDraft) finish(core string) (Agent, error) {
 	a := d.Agent
 	a.CoreVersion = core
 	a.LogLevel = levelName(a.LogLevel)
-	a.Keep = splitNames(a.Keep)
+	a.Keep = lower(splitNames(a.Keep))
 	a.TemplateSources = splitNames(a.TemplateSources)
-	var err error
-	if core == Core0 {
-		err = d.finish0(&a)
-	} else {
-		err = d.finish1(&a)
+	a.ImagePullSecrets = pullSecrets(a.ImagePullSecrets)
+	for _, q := range []*string{&a.JobMemRequest, &a.JobMemLimit, &a.JobCPURequest, &a.JobCPULimit} {
+		*q = quantity(*q)
 	}
+	if a.LabelsByFlag && core == Core1 {
+		// cli/agent.py of 1.4.1 makes a sorted set of them.
+		slices.Sort(a.Labels)
+		a.Labels = slices.Compact(a.Labels)
+	}
+	api, graphQL := splitAddress(a.API), splitAddress(a.GraphQL)
+	a.API, a.GraphQL = api.text, graphQL.text
+	err := d.login(&a)
+	if a.GraphQL != "" {
+		api = graphQL
+	}
+	var warning string
+	a.BasicUser, warning = api.basic(a.Credential.IsSet())
+	proxies, problems := d.sources.proxies()
+	a.Concealed = slices.Concat(api.secrets, graphQL.secrets, proxies)
 	d.origin.Files = d.sources.files
-	if !a.Credential.IsSet() {
-		d.origin.Credential = ""
+	a.Warnings = slices.Concat(d.sources.warnings, a.Warnings, oddSecrets(a.ImagePullSecrets), d.sources.inVain(core))
+	if warning != "" {
+		a.Warnings = append(a.Warnings, warning)
 	}
-	a.Warnings = append(a.Warnings, d.sources.inVain(core, a.Credential.IsSet())...)
-	return a, err
+	return a, errors.Join(append(problems, err)...)
 }
 
 // splitNames takes --keep a,b and --keep a --keep b alike.
 func splitNames(given []string) []string {
 	var names []string
-	for name := range strings.SplitSeq(strings.Join(given, ","), ",") {
-		if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, text := range given {
+		items, _ := parseList(text)
+		for _, name := range items {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 	}
 	return names
 }
 
-// placeOf is where a credential of the configuration stands.
-func (d *agentDraft) placeOf(path ...string) string { return d.sources.credentials[joined(path)] }
-
-func (d *agentDraft) finish0(a *Agent) error {
-	d.origin.Credential = d.placeOf("cloud", "agent", "auth_token")
-	// D-10: the code of 0.11.0 refuses the fallback where a credential is needed.
-	// A server needs none, and its Jobs must not get one either.
-	if !a.Credential.IsSet() && a.Backend == Cloud {
-		a.Credential, d.origin.Credential = d.otherToken, d.placeOf("cloud", "auth_token")
-	}
-	if d.secrets != "" {
-		a.ImagePullSecrets = []string{d.secrets} // 0.11.0 knows one name
-	}
-	if a.Credential.IsSet() || a.Backend != Cloud {
-		return nil
-	}
-	login, err := readLogin(d.homeDir, a.GraphQL, a.API)
-	a.Credential, d.origin.Credential = secret.New(login.token), login.path
-	if login.tenantID != "" {
-		a.Warnings = append(a.Warnings, login.path+": active_tenant_id has no effect: an agent needs a token with RUNNER scope, which belongs to one tenant; \"prefect auth login\" stores one with USER scope")
-	}
-	return err
-}
-
-func (d *agentDraft) finish1(a *Agent) error {
-	disk, err := readAuth(d.homeDir, a.API)
-	d.origin.Credential = d.placeOf("cloud", "api_key")
-	// client.py of 1.4.1: what is configured wins over auth.toml, each by itself.
-	if !a.Credential.IsSet() {
-		a.Credential, d.origin.Credential = secret.New(disk.apiKey), disk.path
-	}
-	if a.TenantID == "" {
-		a.TenantID = disk.tenantID
-	}
-	for name := range strings.SplitSeq(d.secrets, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			a.ImagePullSecrets = append(a.ImagePullSecrets, name)
+// oddSecrets warns of image pull secrets that cannot be there. Kubernetes takes any
+// name and pulls without them, so they keep no agent from starting.
+func oddSecrets(names []string) []string {
+	for i, name := range names {
+		if !secretName.MatchString(name) {
+			return []string{fmt.Sprintf("--image-pull-secrets, IMAGE_PULL_SECRETS: the %d. is not the name of a Secret, so no image is pulled with it; use lower-case letters, digits, - and .", i+1)}
 		}
 	}
-	if a.LabelsByFlag {
-		// cli/agent.py of 1.4.1 makes a sorted set of them.
-		slices.Sort(a.Labels)
-		a.Labels = slices.Compact(a.Labels)
+	return nil
+}
+
+// pullSecrets takes blanks for commas too, which no name of a Secret has, and leaves
+// out what has no name.
+func pullSecrets(given []string) []string {
+	var names []string
+	for _, text := range given {
+		names = append(names, strings.Fields(text)...)
 	}
-	return err
+	return names
+}
+
+// mistyped is a quantity whose suffix Kubernetes knows in another case only. An m and
+// an M are both known, so they stay.
+var mistyped = regexp.MustCompile(`^(\s*[+0-9.]+)([kmgtpeKMGTPE][iI]|[KgtpGTP])(\s*)$`)
+
+func quantity(text string) string {
+	parts := mistyped.FindStringSubmatch(text)
+	if parts == nil {
+		return text
+	}
+	suffix := strings.ToUpper(parts[2][:1]) + strings.ToLower(parts[2][1:])
+	if suffix == "K" {
+		suffix = "k"
+	}
+	return parts[1] + suffix + parts[3]
 }
 
 // agentFields is the table of the agent. Rows and flags of the other form are left out.
@@ -126,7 +138,7 @@ func agentFields(core string) []field[agentDraft] {
 func connectionFields() []field[agentDraft] {
 	return []field[agentDraft]{
 		{Setting{
-			Key: "backend", Kind: Text, Default: Cloud,
+			Key: "backend", Kind: Text, Values: []string{Cloud, Server}, Default: Cloud,
 			Help: "Kind of Prefect API: cloud or server.",
 		}, func(d *agentDraft) any { return &d.Backend }},
 		{Setting{
@@ -146,17 +158,17 @@ func connectionFields() []field[agentDraft] {
 			Help: "Directory of Prefect's own files.",
 		}, func(d *agentDraft) any { return &d.homeDir }},
 		{Setting{
-			Key: "cloud.agent.auth_token", Kind: Secret, Core: Core0, Flags: []Flag{{Name: "token", Short: "t"}},
-			Help: "Prefect Cloud API token with RUNNER scope.",
-		}, func(d *agentDraft) any { return &d.Credential }},
+			Key: "cloud.agent.auth_token", Kind: Secret, Flags: []Flag{{Name: "token", Short: "t"}},
+			Help: "Prefect Cloud API token with RUNNER scope, of Prefect 0.x. An API key beats it.",
+		}, func(d *agentDraft) any { return &d.agentToken }},
 		{Setting{
-			Key: "cloud.auth_token", Kind: Secret, Core: Core0,
+			Key: "cloud.auth_token", Kind: Secret,
 			Help: "Prefect Cloud API token, used if the agent has none of its own.",
 		}, func(d *agentDraft) any { return &d.otherToken }},
 		{Setting{
-			Key: "cloud.api_key", Kind: Secret, Core: Core1, Flags: []Flag{{Name: "key", Short: "k"}},
-			Help: "Prefect Cloud API key; the default is what \"prefect auth login\" stored.",
-		}, func(d *agentDraft) any { return &d.Credential }},
+			Key: "cloud.api_key", Kind: Secret, Flags: []Flag{{Name: "key", Short: "k", Core: Core1}},
+			Help: "Prefect Cloud API key; for agent kubernetes start the default is what \"prefect auth login\" stored. agent start kubernetes, whose releases have no keys, takes it where it has no token.",
+		}, func(d *agentDraft) any { return &d.apiKey }},
 		{Setting{
 			Key: "cloud.tenant_id", Kind: Text, Core: Core1, Flags: []Flag{{Name: "tenant-id"}},
 			Help: "Tenant to connect to; the default is that of the API key.",
@@ -234,11 +246,15 @@ func jobFields() []field[agentDraft] {
 			Help: "Service account of Jobs that name none.",
 		}, func(d *agentDraft) any { return &d.ServiceAccountName }},
 		{Setting{
-			Env: []string{"IMAGE_PULL_SECRETS"}, Flags: []Flag{{Name: "image-pull-secrets"}}, Kind: Text,
+			Env: []string{"IMAGE_PULL_SECRETS"}, Flags: []Flag{{Name: "image-pull-secrets"}}, Kind: List,
 			Help: "Image pull secrets of Jobs that name none, separated by commas.",
-		}, func(d *agentDraft) any { return &d.secrets }},
+		}, func(d *agentDraft) any { return &d.ImagePullSecrets }},
 		{
-			Setting{Env: []string{"IMAGE_PULL_POLICY"}, Kind: Text, Help: "Image pull policy of Jobs that name none."},
+			Setting{Env: []string{"YAML_TEMPLATE"}, Kind: Text, Help: "Path of the job spec for flows with an environment, in the place of the built-in one, as for the agents of 0.13 to 0.15."},
+			func(d *agentDraft) any { return &d.YAMLTemplate },
+		},
+		{
+			Setting{Env: []string{"IMAGE_PULL_POLICY"}, Kind: Text, Values: pullPolicies(), Help: "Image pull policy of Jobs that name none: Always, IfNotPresent or Never, in any case."},
 			func(d *agentDraft) any { return &d.ImagePullPolicy },
 		},
 		{
@@ -304,3 +320,5 @@ func ourFields() []field[agentDraft] {
 		}, func(d *agentDraft) any { return &d.Kubeconfig }},
 	}
 }
+
+func pullPolicies() []string { return []string{"Always", "IfNotPresent", "Never"} }

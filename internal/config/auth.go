@@ -21,29 +21,33 @@ type diskLogin struct {
 	path, token, tenantID string
 }
 
-// readLogin reads client/<slug of the server>/settings.toml. A file that is not
-// there is as good as an empty one. The agent of 0.11.0 reads it too, and then
-// refuses what it found (D-10).
-func readLogin(homeDir, graphQL, api string) (diskLogin, error) {
-	if graphQL == "" {
-		graphQL = api + "/graphql/alpha"
+// readLogin reads client/<slug of the server>/settings.toml for the first of the
+// addresses that has one. The agent of 0.11.0 reads it too, and then refuses what it
+// found (D-10).
+func readLogin(homeDir string, addresses []string) (diskLogin, error) {
+	for _, address := range addresses {
+		name := slugOf(address)
+		if len(name) > maxName {
+			continue // no file system has it
+		}
+		path := filepath.Join(homeDir, "client", name, "settings.toml")
+		tree, err := readTOML(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return diskLogin{}, err
+		}
+		return loginOf(path, tree)
 	}
-	name := slugOf(graphQL)
-	if len(name) > maxName {
-		return diskLogin{}, nil // no file system has it
-	}
-	path := filepath.Join(homeDir, "client", name, "settings.toml")
-	tree, err := readTOML(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return diskLogin{}, nil
-	}
-	if err != nil {
-		return diskLogin{}, err
-	}
+	return diskLogin{}, nil
+}
+
+func loginOf(path string, tree map[string]any) (diskLogin, error) {
 	token, errToken := textOf(tree["api_token"])
 	tenant, errTenant := textOf(tree["active_tenant_id"])
 	if err := errors.Join(errToken, errTenant); err != nil {
-		return diskLogin{}, &Error{Place: path, Problem: "want texts for api_token and active_tenant_id"}
+		return diskLogin{}, &Error{Place: path, Problem: "want texts for api_token and active_tenant_id", Mend: "type \"prefect auth login\" again, or delete the file"}
 	}
 	return diskLogin{path: path, token: token, tenantID: tenant}, nil
 }
@@ -81,7 +85,7 @@ func readAuth(homeDir, api string) (diskAuth, error) {
 	key, errKey := textOf(table["api_key"])
 	tenant, errTenant := textOf(table["tenant_id"])
 	if err := errors.Join(errKey, errTenant); err != nil {
-		return diskAuth{}, &Error{Place: path + ": " + slug(api), Problem: "want texts for api_key and tenant_id"}
+		return diskAuth{}, &Error{Place: path + ": " + slug(api), Problem: "want texts for api_key and tenant_id", Mend: "type \"prefect auth login\" again, or delete the file"}
 	}
 	return diskAuth{path: path, apiKey: key, tenantID: tenant}, nil
 }

@@ -8,6 +8,7 @@ package config
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/internal/secret"
@@ -43,6 +44,9 @@ type Common struct {
 	LogLevel string
 	// Warnings say what was found odd on the way but stops nothing.
 	Warnings []string
+	// Concealed are secrets besides the credential: what the addresses of APIs and
+	// proxies hold, in each form in which it may come back.
+	Concealed []secret.Value
 }
 
 // SlogLevel is LogLevel for log/slog. CRITICAL is above everything we log.
@@ -64,15 +68,22 @@ type Agent struct {
 	CoreVersion string
 	// Backend is Cloud or Server.
 	Backend string
-	// API is the address of the Prefect API, without the suffix of the GraphQL path.
+	// API is the address of the Prefect API, without the suffix of the GraphQL path, a
+	// user name and a password.
 	API string
 	// GraphQL is where requests go; empty means where this release finds it below API.
 	GraphQL string
+	// BasicUser is "name:password" for Basic authorization at the Prefect API, from its
+	// address. It is unset where the credential is to be sent.
+	BasicUser secret.Value
 	// CABundle holds the certificate authorities that vouch for the Prefect API; empty
 	// means those of the system.
 	CABundle File
 	// Credential is the agent's auth token for Core0, the API key for Core1.
 	Credential secret.Value
+	// Token is set when Credential is an API token of 0.x that Core1 was given, as the
+	// command line of 0.13 to 0.15 takes it. It belongs to one tenant.
+	Token bool
 	// TenantID is the configured tenant; empty means the default one.
 	TenantID string
 	// Name is the name of the agent.
@@ -97,6 +108,9 @@ type Agent struct {
 	// TemplateSources say where flow runs may let the agent read job templates; none
 	// means the default. Which there are is not checked here.
 	TemplateSources []string
+	// YAMLTemplate is the path of the job spec for flows with an environment, in the
+	// place of the built-in one; empty means that one. The agents of 0.13 to 0.15 have it.
+	YAMLTemplate string
 	// ServiceAccountName, ImagePullSecrets and ImagePullPolicy are the defaults of
 	// Jobs that say nothing themselves.
 	ServiceAccountName string
@@ -113,6 +127,8 @@ type Agent struct {
 	AgentConfigID string
 	// FlowLogLevel is the log level of the flow runs, as given.
 	FlowLogLevel string
+	// Defaulted are those of API and FlowLogLevel that nobody set.
+	Defaulted struct{ API, FlowLogLevel bool }
 	// RequestTimeout is how long the Prefect API may be silent.
 	RequestTimeout time.Duration
 
@@ -162,25 +178,32 @@ func ResolveAgent(core string, src Sources) (Agent, error) {
 
 func resolveAgent(core string, src Sources) (Agent, Origin, error) {
 	draft, err := resolve(agentFields(core), src)
-	if err != nil {
+	if draft == nil {
 		return Agent{}, Origin{}, err
 	}
-	agent, err := draft.finish(core)
-	return agent, draft.origin, errors.Join(err, agent.Validate())
+	agent, errFinish := draft.finish(core)
+	if err = errors.Join(err, errFinish, agent.Validate()); draft.sources.unread {
+		return Agent{}, Origin{}, err // what is missing may stand in that file
+	}
+	return agent, draft.origin, err
 }
+
+// Secrets are all texts of the configuration that must not be shown.
+func (a Agent) Secrets() []secret.Value { return append(slices.Clone(a.Concealed), a.Credential) }
 
 // ResolveDev resolves and validates the settings of the development backend.
 func ResolveDev(src Sources) (Dev, error) {
 	draft, err := resolve(devFields(), src)
-	if err != nil {
+	if draft == nil {
 		return Dev{}, err
 	}
 	draft.LogLevel = levelName(draft.LogLevel)
-	draft.AllowHosts = splitNames(draft.AllowHosts)
-	return draft.Dev, draft.Validate()
+	draft.AllowHosts = lower(splitNames(draft.AllowHosts))
+	return draft.Dev, errors.Join(err, draft.Validate())
 }
 
-// resolve fills a draft from the table of its fields.
+// resolve fills a draft from the table of its fields. What cannot be used is an error
+// beside a draft that has the default for it, so that all faults can be told at once.
 func resolve[T any](fields []field[T], src Sources) (*T, error) {
 	merged, err := load(settingsOf(fields), src)
 	if merged == nil {

@@ -22,7 +22,7 @@ func devFields() []field[devDraft] {
 			Help: "File of the database; the default is a temporary one that nobody else can read.",
 		}, func(d *devDraft) any { return &d.DB }},
 		{Setting{
-			Key: "kube.generation", Kind: Text, Default: "1.x", Flags: []Flag{{Name: "generation"}},
+			Key: "kube.generation", Kind: Text, Values: []string{"0.11", "1.x"}, Default: "1.x", Flags: []Flag{{Name: "generation"}},
 			Help: "Prefect Server to imitate: 0.11 or 1.x.",
 		}, func(d *devDraft) any { return &d.Generation }},
 		{Setting{

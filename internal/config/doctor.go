@@ -1,10 +1,5 @@
 package config
 
-import (
-	"errors"
-	"fmt"
-)
-
 // OutputText is the form of a report for people.
 const OutputText = "text"
 
@@ -28,7 +23,7 @@ type Origin struct {
 func doctorFields() []field[Doctor] {
 	return []field[Doctor]{
 		{Setting{
-			Flags: []Flag{{Name: "output", Short: "o", Choices: []string{OutputText, OutputJSON}}}, Kind: Text, Default: OutputText,
+			Flags: []Flag{{Name: "output", Short: "o"}}, Values: []string{OutputText, OutputJSON}, Kind: Text, Default: OutputText,
 			Help: "Form of the report: text or json.",
 		}, func(d *Doctor) any { return &d.Output }},
 	}
@@ -44,15 +39,12 @@ func DoctorSettings() []Setting { return bothForms(settingsOf(doctorFields())) }
 // Every error in the result is an *Error; several are joined, one a line.
 func ResolveDoctor(src Sources) (Doctor, error) {
 	own, err := resolve(doctorFields(), src)
-	if err != nil {
+	if own == nil {
 		return Doctor{}, err
 	}
 	settings := settingsOf(doctorFields())
 	d := *own
-	d.Agent, d.Origin, err = resolveEither(formOf(settings, src), src)
-	err = errors.Join(err, unknownFlags(append(settings, AgentSettings(d.CoreVersion)...), src, "--token and --verbose belong to 0.11.0, the other flags to 1.4.1"))
-	if d.Output != OutputText && d.Output != OutputJSON {
-		err = errors.Join(err, &Error{Place: "--output", Problem: fmt.Sprintf("%q is not a form", short(d.Output)), Mend: "use text or json"})
-	}
-	return d, err
+	var errAgent error
+	d.Agent, d.Origin, errAgent = resolveEither(formOf(settings, src), src)
+	return d, faults(err, errAgent, unknownFlags(append(settings, AgentSettings(d.CoreVersion)...), src, ofOneForm))
 }

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/agnivade/levenshtein"
 
 	"github.com/prefect-kube/prefect-kube/internal/plain"
@@ -28,6 +31,29 @@ func (e *Error) Error() string {
 
 // maxLine bounds an error and a warning, in bytes. Names of variables and files are foreign.
 const maxLine = 2048
+
+// faults joins errors, each once: two commands may look at the same setting.
+func faults(errs ...error) error {
+	seen := map[string]bool{}
+	return errors.Join(slices.DeleteFunc(each(errs...), func(err error) bool {
+		known := seen[err.Error()]
+		seen[err.Error()] = true
+		return known
+	})...)
+}
+
+// each takes joined errors apart.
+func each(errs ...error) []error {
+	var all []error
+	for _, err := range errs {
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			all = append(all, each(many.Unwrap()...)...)
+		} else if err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
+}
 
 // Nearest is the candidate that most likely was meant, empty if none is near.
 func Nearest(name string, candidates []string) string {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -46,7 +45,7 @@ func flagValue(s Setting, f Flag, given []string) (any, error) {
 		return nothing(s)
 	}
 	if len(f.Choices) > 0 && !slices.ContainsFunc(f.Choices, func(c string) bool { return strings.EqualFold(c, last) }) {
-		return nil, &valueError{problem: fmt.Sprintf("%q is not a value", last), mend: "use one of " + strings.Join(f.Choices, ", ")}
+		return nil, wrong(last, f.Choices...)
 	}
 	return last, nil
 }

@@ -20,11 +20,10 @@ type Ineffective struct {
 
 // The reasons that several keys share.
 const (
-	ofServer     = "belongs to Prefect Server itself"
-	ofFlowRun    = "read by the process of a flow run, not by the agent; pass it on with --env"
-	ofLog        = "log lines are JSON, or coloured text on a terminal"
-	withoutLogin = "Prefect 1.x has no tokens; set cloud.api_key, or type agent start kubernetes, which takes them"
-	ofLimits     = "an answer 429 is obeyed: the pause is what Retry-After asks for, or grows by itself, and no other flow run waits for it"
+	ofServer  = "belongs to Prefect Server itself"
+	ofFlowRun = "read by the process of a flow run, not by the agent; pass it on with --env"
+	ofLog     = "log lines are JSON, or coloured text on a terminal"
+	ofLimits  = "an answer 429 is obeyed: the pause is what Retry-After asks for, or grows by itself, and no other flow run waits for it"
 )
 
 // IneffectiveKeys lists what Prefect's own configuration has and the agent, in the
@@ -46,8 +45,6 @@ func ineffective() []Ineffective {
 		{"server.hasura.port", "", "3000", ofServer},
 		{"server.database.port", "", "5432", ofServer},
 		{"cloud.graphql", Core1, "", "the agent of 1.4.1 sends everything to cloud.api"},
-		{"cloud.auth_token", Core1, "", withoutLogin},
-		{"cloud.agent.auth_token", Core1, "", withoutLogin},
 		{"cloud.use_local_secrets", "", "true", ofFlowRun},
 		{"cloud.heartbeat_interval", "", "30.0", ofFlowRun},
 		{"cloud.heartbeat_mode", "", "process", ofFlowRun},
@@ -69,17 +66,13 @@ func ineffective() []Ineffective {
 }
 
 // inVain says for each key without effect that was set where it stands and why it
-// does nothing. Tokens are passed over where there is a key: the manifest of 1.4.1
-// sets both.
-func (s *stack) inVain(core string, credential bool) []string {
+// does nothing.
+func (s *stack) inVain(core string) []string {
 	var warnings []string
 	for _, k := range IneffectiveKeys(core) {
 		path := strings.Split(k.Key, ".")
 		value, ok := lookup(s.tree, path)
 		if text, err := textOf(value); !ok || s.rank(path) <= rankDefault || err == nil && (text == "" || same(text, k.Default)) {
-			continue
-		}
-		if k.Reason == withoutLogin && credential {
 			continue
 		}
 		warnings = append(warnings, plain.Line(s.place(path)+" has no effect: "+k.Reason, maxLine))

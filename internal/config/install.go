@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,11 +22,15 @@ type Install struct {
 	Version string
 	// Credential is the token for Core0, the API key for Core1.
 	Credential secret.Value
+	// Token is set when Credential is a token of 0.x that Core1 was given.
+	Token bool
 	// TenantID is the tenant of the key.
 	TenantID string
 	// API is the address that was given. Endpoint is the same, or else the one that
-	// is configured for the backend.
+	// is configured for the backend. Both are without a user name and a password.
 	API, Endpoint string
+	// SecretAPI is the address as it was given where it holds a password or a token.
+	SecretAPI secret.Value
 	// Namespace is where agent and Jobs run; empty means default.
 	Namespace string
 	// ImagePullSecrets is one name, or several separated by commas.
@@ -60,13 +63,18 @@ type Install struct {
 // installDraft is an Install while it is filled.
 type installDraft struct {
 	Install
+	// token is what --token says.
+	token secret.Value
 	// apiGiven is set when Endpoint is what the command line says.
 	apiGiven bool
+	// pullSecrets are the image pull secrets in whatever spelling.
+	pullSecrets []string
 }
 
 func (d *installDraft) take(s *stack) {
 	d.Warnings = append(slices.Clone(s.warnings), s.recentNames([]string{hidden, "env"}, d.EnvVars)...)
 	d.apiGiven = s.rank([]string{hidden, "api"}) == rankFlags
+	d.pullSecrets, _ = parseList(d.ImagePullSecrets)
 }
 
 // ResolveInstall resolves and validates the settings of install for the given
@@ -75,21 +83,57 @@ func (d *installDraft) take(s *stack) {
 // is not checked here.
 func ResolveInstall(core string, src Sources) (Install, error) {
 	draft, err := resolve(installFields(core), src)
-	if err != nil {
+	if draft == nil {
 		return Install{}, err
 	}
 	i := draft.Install
 	i.CoreVersion, i.LogLevel = core, "INFO"
-	if draft.apiGiven {
-		i.API = i.Endpoint
+	i.Keep = lower(splitNames(i.Keep))
+	errCredential := draft.credential(&i)
+	draft.address(&i)
+	if i.Reference == "" {
+		i.ImagePullSecrets = strings.Join(pullSecrets(draft.pullSecrets), ",")
+		for _, q := range []*string{&i.MemRequest, &i.MemLimit, &i.CPURequest, &i.CPULimit} {
+			*q = quantity(*q)
+		}
 	}
-	i.Keep = splitNames(i.Keep)
 	if core == Core1 {
 		// cli/agent.py of 1.4.1 makes a sorted set of them.
 		slices.Sort(i.Labels)
 		i.Labels = slices.Compact(i.Labels)
 	}
-	return i, errors.Join(unknownFlags(InstallSettings(core), src, "a token and the resource manager belong to 0.11.0, an API key to 1.4.1"), i.Validate())
+	return i, faults(err, errCredential, unknownFlags(InstallSettings(core), src, "an API key belongs to agent kubernetes install"), i.Validate())
+}
+
+// credential takes a token or a key.
+func (d *installDraft) credential(i *Install) error {
+	switch {
+	case !d.token.IsSet():
+		return nil
+	case i.Credential.IsSet():
+		return &Error{Place: "--key, --token", Problem: "both are given", Mend: "give the API key of 1.x or the token of 0.x"}
+	default:
+		i.Credential, i.Token = d.token, i.CoreVersion == Core1
+		return nil
+	}
+}
+
+// address takes out of the address what belongs into a Secret. The objects of the
+// Python agent have it as it was given.
+func (d *installDraft) address(i *Install) {
+	given := splitAddress(i.Endpoint)
+	i.Concealed = given.secrets
+	if i.Reference == "" && len(given.secrets) > 0 {
+		i.SecretAPI, i.Endpoint = secret.New(i.Endpoint), given.text
+	}
+	if d.apiGiven {
+		i.API = i.Endpoint
+	}
+}
+
+// Secrets are all texts of the configuration that must not be shown.
+func (i Install) Secrets() []secret.Value {
+	return append(slices.Clone(i.Concealed), i.Credential, i.SecretAPI)
 }
 
 // Validate checks the backend and the address. Every error in the result is an *Error.
@@ -140,6 +184,11 @@ func withDefault(text string, s Setting) Setting {
 	return s
 }
 
+func among(values []string, s Setting) Setting {
+	s.Values = values
+	return s
+}
+
 // only makes a setting one of a single form.
 func only(core string, s Setting) Setting {
 	s.Core = core
@@ -147,21 +196,21 @@ func only(core string, s Setting) Setting {
 }
 
 func installConnection() []field[installDraft] {
-	token := given(Secret, "Prefect Cloud API token with RUNNER scope.", Flag{Name: "token", Short: "t"})
+	token := given(Secret, "Prefect Cloud API token with RUNNER scope, of Prefect 0.x.", Flag{Name: "token", Short: "t"})
 	key := given(Secret, "Prefect Cloud API key.", Flag{Name: "key", Short: "k"})
 	tenant := given(Text, "Tenant to connect to; the default is that of the API key.", Flag{Name: "tenant-id"})
 	return []field[installDraft]{
-		{only(Core0, token), func(d *installDraft) any { return &d.Credential }},
+		{token, func(d *installDraft) any { return &d.token }},
 		{only(Core1, key), func(d *installDraft) any { return &d.Credential }},
 		{only(Core1, tenant), func(d *installDraft) any { return &d.TenantID }},
+		{Setting{
+			Key: "backend", Kind: Text, Values: []string{Cloud, Server}, Default: Cloud, Flags: []Flag{{Name: "backend", Short: "b"}},
+			Help: "Kind of Prefect API: cloud or server.",
+		}, func(d *installDraft) any { return &d.Backend }},
 		{
 			withDefault("${${backend}.endpoint}", given(Text, "Address of the Prefect API as seen from the cluster; the default is that of the backend.", Flag{Name: "api", Short: "a"})),
 			func(d *installDraft) any { return &d.Endpoint },
 		},
-		{Setting{
-			Key: "backend", Kind: Text, Default: Cloud, Flags: []Flag{{Name: "backend", Short: "b"}},
-			Help: "Kind of Prefect API: cloud or server.",
-		}, func(d *installDraft) any { return &d.Backend }},
 		{Setting{Key: "cloud.endpoint", Kind: Text, Default: "https://api.prefect.io", Help: "Address of Prefect Cloud."}, nil},
 		{Setting{Key: "server.host", Kind: Text, Default: "http://localhost", Help: "Scheme and host of Prefect Server."}, nil},
 		{Setting{Key: "server.port", Kind: Text, Default: "4200", Help: "Port of Prefect Server."}, nil},
@@ -192,7 +241,7 @@ func installAgent() []field[installDraft] {
 			func(d *installDraft) any { return &d.RBAC },
 		},
 		{
-			only(Core0, given(Bool, "Run the resource manager in a second container; the agent does its work by itself.", Flag{Name: "resource-manager", Means: "true"})),
+			given(Bool, "Run the resource manager in a second container; the agent does its work by itself.", Flag{Name: "resource-manager", Means: "true"}),
 			func(d *installDraft) any { return &d.ResourceManager },
 		},
 		{given(Bool, "Take the image tag latest.", Flag{Name: "latest", Means: "true"}), func(d *installDraft) any { return &d.Latest }},
@@ -210,7 +259,7 @@ func installJobs() []field[installDraft] {
 		{given(Text, "CPU that Jobs ask for.", Flag{Name: "cpu-request"}), func(d *installDraft) any { return &d.CPURequest }},
 		{given(Text, "CPU that Jobs are limited to.", Flag{Name: "cpu-limit"}), func(d *installDraft) any { return &d.CPULimit }},
 		{
-			given(Text, "Image pull policy of Jobs that name none: Always, IfNotPresent or Never.", Flag{Name: "image-pull-policy"}),
+			among(pullPolicies(), given(Text, "Image pull policy of Jobs that name none: Always, IfNotPresent or Never.", Flag{Name: "image-pull-policy"})),
 			func(d *installDraft) any { return &d.ImagePullPolicy },
 		},
 		{
@@ -223,7 +272,7 @@ func installJobs() []field[installDraft] {
 func installOurs() []field[installDraft] {
 	return []field[installDraft]{
 		{
-			given(Text, "Print the objects of the Python agent of this release: 0.11.0, 1.2.4 or 1.4.1.", Flag{Name: "reference", Choices: References()}),
+			among(References(), given(Text, "Print the objects of the Python agent of this release: 0.11.0, 1.2.4 or 1.4.1.", Flag{Name: "reference"})),
 			func(d *installDraft) any { return &d.Reference },
 		},
 		{
@@ -259,7 +308,7 @@ func validateSecretKey(text string) error {
 		return nil
 	}
 	return &Error{
-		Place: "--credential-secret, PREFECT_KUBE_CREDENTIAL_SECRET", Problem: fmt.Sprintf("%q is not a Secret and a key in it", short(text)),
-		Mend: "write NAME/KEY",
+		Place: "--credential-secret, PREFECT_KUBE_CREDENTIAL_SECRET", Problem: "is not a Secret and a key in it",
+		Mend: "write NAME/KEY, such as prefect-agent/credential",
 	}
 }

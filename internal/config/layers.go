@@ -36,8 +36,10 @@ type stack struct {
 	vars     map[string]string
 	homeDir  string
 	warnings []string
-	// files are those that were read, credentials where the credentials stand, by setting.
+	// files are those that were read, unread says that one could not be, credentials
+	// where the credentials stand, by setting.
 	files       []string
+	unread      bool
 	credentials map[string]string
 	// order is that in which variables for flow runs were named.
 	order map[string]int
@@ -78,23 +80,23 @@ func (l layer) ReadBytes() ([]byte, error) { return nil, errors.ErrUnsupported }
 func load(settings []Setting, src Sources) (*stack, error) {
 	s := &stack{origins: map[string]origin{}, vars: variables(src.Env), homeDir: src.HomeDir, order: map[string]int{}, credentials: map[string]string{}}
 	layers := []layer{defaults(settings)}
+	var unread []error
 	for _, f := range []struct{ variable, name string }{
 		{"PREFECT__USER_CONFIG_PATH", "config.toml"}, {"PREFECT__BACKEND_CONFIG_PATH", "backend.toml"},
 	} {
 		l, err := s.file(f.variable, f.name)
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, l)
+		layers, unread = append(layers, l), append(unread, err)
+		s.unread = s.unread || err != nil
 	}
 	s.noteNames(namesOfVariables(src.Env))
 	env, errEnv := s.environment(settings)
 	flags, errFlags := flagLayer(settings, src.Flags)
 	layers = append(layers, env, flags)
+	errTables := tables(settings, layers)
 	if err := s.merge(layers); err != nil {
 		return nil, err
 	}
-	return s, errors.Join(errFlags, errEnv, unknownKeys(layers), unknownVariables(s.vars), tables(settings, layers))
+	return s, errors.Join(errors.Join(unread...), errFlags, errEnv, unknownKeys(layers), unknownVariables(s.vars), errTables)
 }
 
 func (s *stack) merge(layers []layer) error {
@@ -124,6 +126,15 @@ func joined(path []string) string { return strings.Join(path, "\x00") }
 
 // rank is the layer that a setting comes from.
 func (s *stack) rank(path []string) rank { return s.origins[joined(path)].rank }
+
+// untouched reports whether nobody set any of some keys. What is empty is not set.
+func (s *stack) untouched(keys ...string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool {
+		path := strings.Split(key, ".")
+		value, _ := lookup(s.tree, path)
+		return s.rank(path) > rankDefault && value != ""
+	})
+}
 
 func (s *stack) place(path []string) string { return s.origins[joined(path)].place }
 
@@ -243,7 +254,7 @@ func parseTOML(path string, data []byte) (map[string]any, error) {
 	return nil, &Error{Place: place, Problem: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
 }
 
-// tables checks that nothing but a table stands where settings lie below.
+// tables takes away what is no table where settings lie below, and reports it.
 func tables(settings []Setting, layers []layer) error {
 	found := map[string]error{}
 	for _, l := range layers {
@@ -253,7 +264,9 @@ func tables(settings []Setting, layers []layer) error {
 				value, ok := lookup(l.tree, path)
 				if _, table := value.(map[string]any); ok && !table {
 					place := l.place(path)
-					found[place] = &Error{Place: place, Problem: "want a table of settings, got a value"}
+					found[place] = &Error{Place: place, Problem: "want a table of settings, got a value", Mend: "write one such as [" + strings.Join(path, ".") + "] with the settings below it, or leave it out"}
+					parent, _ := lookup(l.tree, path[:len(path)-1])
+					delete(parent.(map[string]any), path[len(path)-1]) //nolint:forcetypeassert // lookup came through it
 				}
 			}
 		}

@@ -2,28 +2,38 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// maxItems bounds a list or table in a variable.
+// maxItems bounds a table in a variable.
 const maxItems = 4096
 
-// parseList reads the labels of a variable or of a text in a TOML file: a JSON or
-// Python list, a comma list, or one word (D-01, D-71).
+// parseList reads the text of a list, wherever it stands: a JSON or Python list, a
+// comma list, or one word (D-01, D-71). What the reference took never keeps an agent
+// from starting, so a broken list is read word by word, and the error beside the items
+// says what is odd about it.
 func parseList(text string) ([]string, error) {
 	trimmed := strings.TrimSpace(text)
-	if trimmed == "" {
+	if none := []string{"", "{}", "null", "None"}; slices.Contains(none, trimmed) {
 		return nil, nil
 	}
 	if strings.ContainsRune("[(", rune(trimmed[0])) {
 		r := &reader{text: trimmed}
-		return r.whole(r.list)
+		items, err := r.whole(r.list)
+		if err != nil {
+			items = words(trimmed)
+		}
+		return items, err
+	}
+	if quoted, ok := unquoted(trimmed); ok {
+		return parseList(quoted) // as a file of variables or a template of a manifest leaves it
 	}
 	var items []string
-	for item := range strings.SplitSeq(trimmed, ",") {
+	for item := range strings.FieldsFuncSeq(trimmed, func(r rune) bool { return strings.ContainsRune(",\r\n", r) }) {
 		item = strings.TrimSpace(item)
 		if quoted, ok := unquoted(item); ok {
 			item = quoted
@@ -33,6 +43,17 @@ func parseList(text string) ([]string, error) {
 		}
 	}
 	return items, nil
+}
+
+// words is what a broken list holds between its commas, brackets and quotes.
+func words(text string) []string {
+	var items []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.Trim(item, " \t\r\n[](){}\"'"); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
 }
 
 // unquoted is the content of a text that is one Python string as a whole, which
@@ -45,10 +66,10 @@ func unquoted(text string) (string, bool) {
 
 // parsePairs reads variables from a JSON object or a Python dict, in its order.
 // Values are texts: what looks like a number or switch is kept as it is written
-// (D-06, D-70), and nothing is expanded (D-05).
+// (D-06, D-70), and nothing is expanded (D-05). What is false in Python is none.
 func parsePairs(text string) ([]Pair, error) {
 	trimmed := strings.TrimSpace(text)
-	if trimmed == "" {
+	if none := []string{"", "[]", "()", "null", "None", "False", "0", `""`, "''"}; slices.Contains(none, trimmed) {
 		return nil, nil
 	}
 	r := &reader{text: trimmed}
@@ -105,7 +126,8 @@ func (r *reader) take(c byte) bool {
 	return true
 }
 
-// list reads [..] or (..); a comma may end it, as in Python.
+// list reads [..] or (..); a comma may end it, as in Python. An item may be an object
+// with nothing but a name, as Kubernetes lists references.
 func (r *reader) list() ([]string, error) {
 	closing := byte(']')
 	if r.text[r.at] == '(' {
@@ -114,18 +136,29 @@ func (r *reader) list() ([]string, error) {
 	r.at++
 	items := []string{}
 	for !r.take(closing) {
-		item, err := r.scalar(string(closing))
+		item, err := r.item(string(closing))
 		if err != nil {
 			return nil, err
 		}
-		if items = append(items, item); len(items) > maxItems {
-			return nil, r.errorf("more than %d items", maxItems)
-		}
+		items = append(items, item)
 		if !r.take(',') && r.peek() != closing {
 			return nil, r.errorf("want a comma or %c", closing)
 		}
 	}
 	return items, nil
+}
+
+func (r *reader) item(end string) (string, error) {
+	if r.peek() != '{' {
+		return r.scalar(end)
+	}
+	var pairs []Pair
+	at := r.at
+	if err := r.dict(&pairs); err != nil || len(pairs) != 1 || pairs[0].Name != "name" {
+		r.at = at
+		return "", r.errorf("lists and tables inside are not possible; write them as text in quotes")
+	}
+	return pairs[0].Value, nil
 }
 
 func (r *reader) dict(pairs *[]Pair) error {

@@ -2,10 +2,8 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // References are the versions of the reference whose objects can be printed.
@@ -31,11 +29,11 @@ type Render struct {
 func renderFields() []field[Render] {
 	return []field[Render]{
 		{Setting{
-			Flags: []Flag{{Name: "reference", Choices: References()}}, Kind: Text,
+			Flags: []Flag{{Name: "reference"}}, Values: References(), Kind: Text,
 			Help: "Print exactly the Job that this version of the Python agent makes: 0.11.0, 1.2.4 or 1.4.1.",
 		}, func(r *Render) any { return &r.Reference }},
 		{Setting{
-			Flags: []Flag{{Name: "output", Short: "o", Choices: []string{OutputYAML, OutputJSON}}}, Kind: Text, Default: OutputYAML,
+			Flags: []Flag{{Name: "output", Short: "o"}}, Values: []string{OutputYAML, OutputJSON}, Kind: Text, Default: OutputYAML,
 			Help: "Form of the Job: yaml or json.",
 		}, func(r *Render) any { return &r.Output }},
 		{Setting{
@@ -71,7 +69,7 @@ func bothForms(settings []Setting) []Setting {
 // Every error in the result is an *Error; several are joined, one a line.
 func ResolveRender(src Sources) (Render, error) {
 	own, err := resolve(renderFields(), src)
-	if err != nil {
+	if own == nil {
 		return Render{}, err
 	}
 	settings := settingsOf(renderFields())
@@ -79,46 +77,50 @@ func ResolveRender(src Sources) (Render, error) {
 	if own.Reference == Core0 {
 		core = Core0
 	}
-	agent, _, err := resolveEither(core, src)
+	agent, _, errAgent := resolveEither(core, src)
 	r := *own
 	r.Agent = agent
 	settings = append(settings, AgentSettings(agent.CoreVersion)...)
-	return r, errors.Join(r.validateOwn(), unknownFlags(settings, src, "--token and --verbose belong to 0.11.0, the other flags to 1.4.1; --reference 0.11.0 takes those of 0.11.0"), err)
+	return r, faults(err, unknownFlags(settings, src, ofOneForm+"; --reference 0.11.0 takes those of 0.11.0"), errAgent)
 }
 
+// ofOneForm is the mend for a flag of the other form of the agent's command.
+const ofOneForm = "--verbose belongs to agent start kubernetes, --key, --tenant-id and --log-level to agent kubernetes start"
+
 // formOf is the form of the agent's command whose flags are given beside a command's
-// own: Core0 where one is given that only it has.
+// own: Core0 where one is given that only it has, or a token and nothing of Core1.
 func formOf(own []Setting, src Sources) string {
 	of1 := flagNames(slices.Concat(own, AgentSettings(Core1)))
 	for name := range src.Flags {
-		if !of1[name] {
+		if !of1[name] || name == "token" && !onlyOf1(src) {
 			return Core0
 		}
 	}
 	return Core1
 }
 
-// resolveEither takes the other form where only that one finds a credential.
+// onlyOf1 reports whether a flag is given that the form of 0.11.0 has not got.
+func onlyOf1(src Sources) bool {
+	of0, of1 := flagNames(AgentSettings(Core0)), flagNames(AgentSettings(Core1))
+	for name := range src.Flags {
+		if of1[name] && !of0[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// resolveEither takes the other form where only that one finds a credential, or where
+// all that is given is a token of 0.x and nothing else speaks for 1.x.
 func resolveEither(core string, src Sources) (Agent, Origin, error) {
 	agent, origin, err := resolveAgent(core, src)
-	if err == nil && core == Core1 && agent.CheckCredential() != nil {
+	if err == nil && core == Core1 && (agent.CheckCredential() != nil || agent.Token && !onlyOf1(src)) {
 		if old, oldOrigin, oldErr := resolveAgent(Core0, src); oldErr == nil && old.CheckCredential() == nil && old.Credential.IsSet() {
 			return old, oldOrigin, nil
 		}
 	}
 	agent.CoreVersion = core
 	return agent, origin, err
-}
-
-func (r Render) validateOwn() error {
-	var problems []error
-	if r.Reference != "" && !slices.Contains(References(), r.Reference) {
-		problems = append(problems, &Error{Place: "--reference", Problem: fmt.Sprintf("%q is not a version that is known", short(r.Reference)), Mend: "use one of " + strings.Join(References(), ", ")})
-	}
-	if r.Output != OutputYAML && r.Output != OutputJSON {
-		problems = append(problems, &Error{Place: "--output", Problem: fmt.Sprintf("%q is not a form", short(r.Output)), Mend: "use yaml or json"})
-	}
-	return errors.Join(problems...)
 }
 
 // unknownFlags refuses flags that this form of the command does not have.

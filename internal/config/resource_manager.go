@@ -19,6 +19,8 @@ type ResourceManager struct {
 	Backend string
 	// API is the address of the Prefect API, without the suffix of the GraphQL path.
 	API string
+	// BasicUser is "name:password" for Basic authorization at the Prefect API; see Agent.
+	BasicUser secret.Value
 	// Credential is the API key or the agent's auth token.
 	Credential secret.Value
 	// TenantID is the configured tenant; empty means the default one.
@@ -48,11 +50,16 @@ type ResourceManager struct {
 // manager. Every error in the result is an *Error; several are joined.
 func ResolveResourceManager(src Sources) (ResourceManager, error) {
 	draft, err := resolve(managerFields(), src)
-	if err != nil {
+	if draft == nil {
 		return ResourceManager{}, err
 	}
-	m := draft.finish()
-	return m, errors.Join(draft.checkOne(), m.Validate())
+	m, errFinish := draft.finish()
+	return m, faults(err, errFinish, draft.checkOne(), m.Validate())
+}
+
+// Secrets are all texts of the configuration that must not be shown.
+func (m ResourceManager) Secrets() []secret.Value {
+	return append(slices.Clone(m.Concealed), m.Credential)
 }
 
 // ResourceManagerSettings lists the settings of the resource manager.
@@ -62,7 +69,6 @@ func ResourceManagerSettings() []Setting { return settingsOf(managerFields()) }
 // agent stands where the agent has it.
 type managerDraft struct {
 	agentDraft
-	apiKey secret.Value
 	// interval is cloud.agent.resource_manager.loop_interval, which has no effect.
 	interval string
 	// backendGiven is set when the backend is not the built-in default.
@@ -80,31 +86,24 @@ func (d *managerDraft) take(s *stack) {
 	d.agentDraft.take(s)
 	d.backendGiven = s.rank([]string{"backend"}) > rankDefault
 	d.bothGiven = s.rank(strings.Split("cloud.api_key", ".")) == rankFlags && s.rank(strings.Split("cloud.agent.auth_token", ".")) == rankFlags
-	if strings.TrimSpace(d.interval) != defaultLoopInterval {
-		d.Warnings = append(d.Warnings, s.place(strings.Split(loopInterval, "."))+" has no effect: endings are seen as they happen")
-	}
 }
 
-func (d *managerDraft) finish() ResourceManager {
-	a := d.Agent
-	m := ResourceManager{
-		Common: a.Common, CoreVersion: Core0, Backend: a.Backend, API: a.API, Credential: a.Credential, TenantID: a.TenantID,
+func (d *managerDraft) finish() (ResourceManager, error) {
+	// The manifest of 0.11.0 tells this container the address only.
+	if !d.backendGiven && !isCloud(d.API) {
+		d.Backend = Server
+	}
+	core := Core0
+	if d.apiKey.IsSet() {
+		core, d.GraphQL = Core1, "" // 1.4.1 has no such address
+	}
+	a, err := d.agentDraft.finish(core)
+	return ResourceManager{
+		Common: a.Common, CoreVersion: a.CoreVersion, Backend: a.Backend, API: a.API, BasicUser: a.BasicUser, Credential: a.Credential, TenantID: a.TenantID,
 		SendLogs: a.SendLogs, Namespace: a.Namespace, DeleteFinishedJobs: a.DeleteFinishedJobs,
 		RequestTimeout: a.RequestTimeout, Grace: a.Grace, Kubeconfig: a.Kubeconfig, AgentAddress: a.AgentAddress,
 		GraphQL: a.GraphQL, CABundle: a.CABundle,
-	}
-	m.LogLevel = levelName(m.LogLevel)
-	// The manifest of 0.11.0 tells this container the address only.
-	if !d.backendGiven && !isCloud(m.API) {
-		m.Backend = Server
-	}
-	switch {
-	case d.apiKey.IsSet():
-		m.CoreVersion, m.Credential, m.GraphQL = Core1, d.apiKey, "" // 1.4.1 has no such address
-	case !m.Credential.IsSet() && m.Backend == Cloud:
-		m.Credential = d.otherToken
-	}
-	return m
+	}, err
 }
 
 // checkOne lets variables give both, as the manifest of 1.4.1 does.
@@ -128,8 +127,8 @@ func (m ResourceManager) Validate() error {
 		m.validateLevel("cloud.agent.level"),
 		validateAPI(m.API, m.Backend),
 		Agent{GraphQL: m.GraphQL}.validateGraphQL(),
-		positive("grace", m.Grace, 0),
-		positive("cloud.request_timeout", m.RequestTimeout, time.Millisecond),
+		within("--grace, PREFECT_KUBE_GRACE", m.Grace, time.Millisecond),
+		within("PREFECT__CLOUD__REQUEST_TIMEOUT, cloud.request_timeout", m.RequestTimeout, time.Millisecond),
 	)
 }
 
@@ -184,11 +183,10 @@ func managerField(f field[agentDraft]) field[managerDraft] {
 	for i := range m.Flags {
 		m.Flags[i].Core = ""
 	}
-	switch {
-	case f.Key == "cloud.api_key":
+	if f.Key == "cloud.api_key" {
 		m.Help = "Prefect Cloud API key. What \"prefect auth login\" stored is not read."
-		m.at = func(d *managerDraft) any { return &d.apiKey }
-	case f.at != nil:
+	}
+	if f.at != nil {
 		m.at = func(d *managerDraft) any { return f.at(&d.agentDraft) }
 	}
 	return m

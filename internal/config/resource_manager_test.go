@@ -85,7 +85,7 @@ func TestResourceManagerSettings(t *testing.T) {
 func TestResourceManagerRefuses(t *testing.T) {
 	t.Parallel()
 	for variable, place := range map[string]string{
-		"PREFECT__BACKEND=x": "backend", "PREFECT__CLOUD__AGENT__LEVEL=x": "cloud.agent.level", "PREFECT_KUBE_GRACE=-1s": "grace",
+		"PREFECT__BACKEND=x": "PREFECT__BACKEND", "PREFECT__CLOUD__AGENT__LEVEL=x": "cloud.agent.level", "PREFECT_KUBE_GRACE=-1s": "grace",
 		"PREFECT__CLOUD__API=x": "api", "PREFECT_KUBE_GRACES=1s": "PREFECT_KUBE_GRACES",
 	} {
 		if _, err := config.ResolveResourceManager(config.Sources{Env: []string{variable}}); err == nil || !strings.Contains(err.Error(), place) {

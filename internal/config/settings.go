@@ -24,7 +24,8 @@ type Flag struct {
 	Means string
 	// Repeated is set when every occurrence counts, not only the last.
 	Repeated bool
-	// Choices are the possible values in capitals; empty means any.
+	// Choices are the possible values of the flag where the setting has more; empty means
+	// those of the setting.
 	Choices []string
 	// Core is the form that has the flag, Core0 or Core1; empty means both.
 	Core string
@@ -43,6 +44,8 @@ type Setting struct {
 	Flags []Flag
 	// Kind says what values it takes.
 	Kind Kind
+	// Values are the possible values, taken in any case; empty means any.
+	Values []string
 	// Default is the built-in value as text.
 	Default string
 	// Core is the form that has the setting, Core0 or Core1; empty means both.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,9 +39,10 @@ func (a Agent) Validate() error {
 		a.validateLevel("cloud.agent.level"),
 		validateAPI(a.API, a.Backend),
 		a.validateGraphQL(),
-		positive("grace", a.Grace, 0),
-		positive("max-poll-interval", a.MaxPollInterval, minPollInterval),
-		positive("cloud.request_timeout", a.RequestTimeout, time.Millisecond),
+		within("--grace, PREFECT_KUBE_GRACE", a.Grace, time.Millisecond),
+		within("--max-poll-interval, PREFECT_KUBE_MAX_POLL_INTERVAL", a.MaxPollInterval, minPollInterval),
+		within("PREFECT__CLOUD__REQUEST_TIMEOUT, cloud.request_timeout", a.RequestTimeout, time.Millisecond),
+		validatePolls(a.MaxPolls),
 		validateSecretKey(a.CredentialSecret),
 	)
 }
@@ -49,7 +51,7 @@ func (a Agent) validateBackend() error {
 	if a.Backend == Cloud || a.Backend == Server {
 		return nil
 	}
-	return &Error{Place: "backend", Problem: fmt.Sprintf("%q is not a backend", short(a.Backend)), Mend: "set PREFECT__BACKEND to cloud or server"}
+	return &Error{Place: "backend", Problem: "is not a backend", Mend: "set PREFECT__BACKEND to cloud or server"}
 }
 
 func (c Common) validateLevel(place string) error {
@@ -57,7 +59,7 @@ func (c Common) validateLevel(place string) error {
 	if slices.Contains(levels, c.LogLevel) {
 		return nil
 	}
-	return &Error{Place: place, Problem: fmt.Sprintf("%q is not a log level", short(c.LogLevel)), Mend: "use one of " + strings.Join(flagLevels(), ", ")}
+	return problem(place, wrong(c.LogLevel, flagLevels()...))
 }
 
 // validateAPI says nothing where the backend is wrong: then the address is empty
@@ -67,15 +69,11 @@ func validateAPI(api, backend string) error {
 		return nil
 	}
 	u, err := url.Parse(api)
-	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
+	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && isPort(u.Port()) {
 		return nil
 	}
-	// The address may hold a password; what is not a URL is not shown.
-	shown := "the address"
-	if err == nil {
-		shown = fmt.Sprintf("%q", short(u.Redacted()))
-	}
-	return &Error{Place: "api", Problem: shown + " is not an address", Mend: "set --api or PREFECT__CLOUD__API to one such as http://localhost:4200"}
+	// The address may hold a password, or be a key that was put in the wrong place.
+	return &Error{Place: "api", Problem: "is not an address", Mend: "set --api or PREFECT__CLOUD__API to one such as http://localhost:4200, with http:// or https:// in front; write % in a password as %25, / as %2F, @ as %40"}
 }
 
 func (a Agent) validateGraphQL() error {
@@ -85,19 +83,32 @@ func (a Agent) validateGraphQL() error {
 	return placed("cloud.graphql, PREFECT__CLOUD__GRAPHQL", "write one such as http://localhost:4200/graphql", validateAPI(a.GraphQL, Cloud))
 }
 
-func positive(place string, d, least time.Duration) error {
-	if d >= least {
+// longest keeps a typing error from meaning for ever, and sums of times from overflowing.
+const longest = 365 * 24 * time.Hour
+
+func within(place string, d, least time.Duration) error {
+	switch {
+	case d < least:
+		return &Error{Place: place, Problem: fmt.Sprintf("%s is too short", d), Mend: fmt.Sprintf("use at least %s", least)}
+	case d > longest:
+		return &Error{Place: place, Problem: fmt.Sprintf("%s is too long", d), Mend: fmt.Sprintf("use at most %s", longest)}
+	default:
 		return nil
 	}
-	return &Error{Place: place, Problem: fmt.Sprintf("%s is too short", d), Mend: fmt.Sprintf("use at least %s", least)}
+}
+
+func validatePolls(most int) error {
+	if most >= -1 {
+		return nil
+	}
+	return &Error{Place: "--max-polls", Problem: fmt.Sprintf("%d is no number of polls", most), Mend: "use -1 for no limit"}
 }
 
 // CheckCredential reports that the file with the credential cannot be read, or that
 // Prefect Cloud would refuse the agent for want of a credential. The error is an *Error.
 func (a Agent) CheckCredential() error {
 	if _, err := a.Credential.Reveal(); err != nil {
-		place := map[string]string{Core0: "PREFECT__CLOUD__AGENT__AUTH_TOKEN_FILE", Core1: "PREFECT__CLOUD__API_KEY_FILE"}[a.CoreVersion]
-		return &Error{Place: place, Problem: err.Error()}
+		return a.unreadable(err)
 	}
 	switch {
 	case a.Backend != Cloud || a.Credential.IsSet():
@@ -110,25 +121,35 @@ func (a Agent) CheckCredential() error {
 	default:
 		return &Error{
 			Place: "--key", Problem: "Prefect Cloud needs an API key and none is provided",
-			Mend: "give it, or set PREFECT__CLOUD__API_KEY or PREFECT__CLOUD__API_KEY_FILE; a token of 0.x goes with agent start kubernetes; a Prefect Server needs PREFECT__BACKEND=server instead",
+			Mend: "give it, or set PREFECT__CLOUD__API_KEY or PREFECT__CLOUD__API_KEY_FILE, or --token for a token of 0.x; a Prefect Server needs PREFECT__BACKEND=server instead",
 		}
 	}
+}
+
+// unreadable says what is wrong with the file of the credential. A name that is no
+// absolute path is not shown: it may be the credential itself.
+func (a Agent) unreadable(err error) error {
+	e := &Error{Place: "PREFECT__CLOUD__API_KEY_FILE", Problem: err.Error(), Mend: "name a file that holds the credential and nothing else"}
+	if a.CoreVersion == Core0 || a.Token {
+		e.Place = "PREFECT__CLOUD__AGENT__AUTH_TOKEN_FILE"
+	}
+	if !filepath.IsAbs(a.Credential.Path()) {
+		e.Problem = "names no file that can be read; its name is not shown, since it may be the credential"
+	}
+	return e
 }
 
 // Validate checks what is possible without listening. Every error in the result
 // is an *Error.
 func (d Dev) Validate() error {
-	problems := []error{d.validateLevel("--log-level")}
-	if host, port, err := net.SplitHostPort(d.Listen); err != nil || port == "" || strings.Contains(host, "/") {
-		problems = append(problems, &Error{Place: "--listen", Problem: fmt.Sprintf("%q is not host:port", short(d.Listen)), Mend: "write one such as 127.0.0.1:4200"})
+	problems := []error{d.validateLevel("--log-level, PREFECT_KUBE_LOG_LEVEL")}
+	if host, port, err := net.SplitHostPort(d.Listen); err != nil || strings.Contains(host, "/") || port != "0" && (port == "" || !isPort(port)) {
+		problems = append(problems, &Error{Place: "--listen, PREFECT_KUBE_LISTEN", Problem: "is not host:port", Mend: "write one such as 127.0.0.1:4200"})
 	}
-	for _, host := range d.AllowHosts {
+	for i, host := range d.AllowHosts {
 		if !isHost(host) {
-			problems = append(problems, &Error{Place: "--allow-host", Problem: fmt.Sprintf("%q is not the name of a host", short(host)), Mend: "write the name or address alone, such as prefect.local, without scheme, port and path"})
+			problems = append(problems, &Error{Place: "--allow-host", Problem: fmt.Sprintf("the %d. is not the name of a host", i+1), Mend: "write the name or address alone, such as prefect.local, without scheme, port and path"})
 		}
-	}
-	if d.Generation != "0.11" && d.Generation != "1.x" {
-		problems = append(problems, &Error{Place: "--generation", Problem: fmt.Sprintf("%q is not a generation", short(d.Generation)), Mend: "use 0.11 or 1.x"})
 	}
 	return errors.Join(problems...)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -50,10 +51,22 @@ func (s *stack) assign(setting Setting, target any) error {
 		}
 		raw = pairs
 	}
-	if err := put(target, raw); err != nil {
-		return problem(place, err)
+	if items, ok := target.(*[]string); ok {
+		found, err := s.list(raw, place)
+		if *items = found; err != nil {
+			return problem(place, err)
+		}
+		return nil
 	}
-	return nil
+	err := put(target, raw, setting.Values)
+	if err != nil {
+		// The default is no fault of its own; Validate is to find the others.
+		err = errors.Join(problem(place, err), put(target, s.text(setting, setting.Default), nil))
+	}
+	if len(setting.Values) > 0 {
+		plant(s.tree, path, *target.(*string)) //nolint:forcetypeassert // only texts have values; others may refer to this one
+	}
+	return err
 }
 
 // text expands what is one text; lists and variables are literal.
@@ -64,19 +77,41 @@ func (s *stack) text(setting Setting, raw any) any {
 	return raw
 }
 
+// list takes any spelling of a list. What is odd about a text is a warning: it never
+// keeps an agent from starting.
+func (s *stack) list(raw any, place string) ([]string, error) {
+	switch v := raw.(type) {
+	case nil:
+		return nil, nil
+	case []string:
+		return v, nil
+	case []any:
+		return textsOf(v)
+	case string:
+		items, odd := parseList(v)
+		if odd != nil {
+			s.warnings = append(s.warnings, fmt.Sprintf("%v; it is read as a list of %d", problem(place, odd), len(items)))
+		}
+		return items, nil
+	default:
+		text, err := textOf(raw)
+		return []string{text}, err
+	}
+}
+
 // put converts a raw value to the type of the target.
-func put(target, raw any) (err error) {
+func put(target, raw any, values []string) (err error) {
 	switch t := target.(type) {
 	case *string:
-		*t, err = textOf(raw)
+		if *t, err = textOf(raw); err == nil {
+			*t, err = oneOf(*t, values)
+		}
 	case *bool:
 		*t, err = convert(raw, parseBool)
 	case *int:
 		*t, err = convert(raw, parseInt)
 	case *time.Duration:
 		*t, err = convert(raw, parseDuration)
-	case *[]string:
-		*t, err = listOf(raw)
 	case *[]Pair:
 		*t, err = pairsOf(raw)
 	default:
@@ -154,6 +189,49 @@ func textOf(raw any) (string, error) {
 	}
 }
 
+// oneOf takes a value in any case.
+func oneOf(text string, values []string) (string, error) {
+	for _, v := range values {
+		if strings.EqualFold(v, strings.TrimSpace(text)) {
+			return v, nil
+		}
+	}
+	if text == "" || len(values) == 0 {
+		return text, nil
+	}
+	return "", wrong(text, values...)
+}
+
+// wrong describes a value that is none of the possible ones. It shows the value only
+// where that is nearly one of them: anything else may be a credential in the wrong place.
+func wrong(text string, possible ...string) error {
+	mend := "use one of " + strings.Join(possible, ", ")
+	if best := Nearest(strings.ToLower(text), lower(possible)); best != "" {
+		return &valueError{problem: fmt.Sprintf("%q is not a possible value", text), mend: mend}
+	}
+	return &valueError{problem: "not a possible value", mend: mend}
+}
+
+func lower(texts []string) []string {
+	var out []string
+	for _, text := range texts {
+		out = append(out, strings.ToLower(text))
+	}
+	return out
+}
+
+// harmless is what an error may show of a number or duration that cannot be used.
+var harmless = regexp.MustCompile(`^[-+0-9._ smhunµ]{0,16}$`)
+
+// shown is a wrong number for an error. Anything but digits and units may be a
+// credential in the wrong place.
+func shown(text string) string {
+	if harmless.MatchString(text) {
+		return strconv.Quote(text)
+	}
+	return "the value"
+}
+
 func convert[T any](raw any, parse func(string) (T, error)) (T, error) {
 	text, err := textOf(raw)
 	if err != nil {
@@ -170,7 +248,7 @@ func parseBool(text string) (bool, error) {
 	case "false", "0", "no", "off":
 		return false, nil
 	default:
-		return false, &valueError{problem: fmt.Sprintf("%q is neither true nor false", short(text))}
+		return false, &valueError{problem: shown(text) + " is neither true nor false", mend: "write true or false"}
 	}
 }
 
@@ -183,7 +261,7 @@ func parseInt(text string) (int, error) {
 		n, err = strconv.Atoi(strings.ReplaceAll(text, "_", ""))
 	}
 	if err != nil {
-		return 0, &valueError{problem: fmt.Sprintf("%q is not a valid integer", short(text))}
+		return 0, &valueError{problem: shown(text) + " is not a valid integer", mend: "write digits, such as 10"}
 	}
 	return n, nil
 }
@@ -195,7 +273,7 @@ func parseDuration(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, &valueError{problem: fmt.Sprintf("%q is not a duration", short(text)), mend: "write 30s, 2m or a number of seconds"}
+		return 0, &valueError{problem: shown(text) + " is not a duration", mend: "write 30s, 2m or a number of seconds"}
 	}
 	return d, nil
 }
@@ -203,28 +281,17 @@ func parseDuration(text string) (time.Duration, error) {
 // short cuts what is shown of a wrong value.
 func short(text string) string { return plain.Line(text, 64) }
 
-func listOf(raw any) ([]string, error) {
-	switch v := raw.(type) {
-	case nil:
-		return nil, nil
-	case []string:
-		return v, nil
-	case string:
-		return parseList(v)
-	case []any:
-		return textsOf(v)
-	default:
-		text, err := textOf(raw)
-		return []string{text}, err
-	}
-}
-
+// textsOf reads the list of a file. An item may be a table with nothing but a name, as
+// Kubernetes lists references.
 func textsOf(items []any) ([]string, error) {
 	out := make([]string, 0, len(items))
 	for _, item := range items {
+		if table, ok := item.(map[string]any); ok && len(table) == 1 {
+			item = cmp.Or(table["name"], item)
+		}
 		text, err := textOf(item)
 		if err != nil {
-			return nil, &valueError{problem: "want a list of texts"}
+			return nil, &valueError{problem: "want a list of texts", mend: `write ["a", "b"]`}
 		}
 		out = append(out, text)
 	}

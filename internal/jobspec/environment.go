@@ -185,9 +185,12 @@ func (b *builder) valueOf(d Default, image any) any {
 	case ofAPI:
 		return cmp.Or(s.API, defaultAPI)
 	case ofCredential:
+		if s.Token && d.Name == envAPIKey {
+			return ""
+		}
 		return s.Credential
 	case ofTenant:
-		if s.Credential == "" {
+		if s.Credential == "" || s.Token {
 			return ""
 		}
 		return s.TenantID

@@ -67,6 +67,9 @@ type Settings struct {
 	Backend, API string
 	// Credential is the token or API key in clear text, empty if there is none.
 	Credential string
+	// Token is set when Credential is a token of 0.x, which a flow of 1.x must not take
+	// for an API key (agent/kubernetes/agent.py of 0.15.13, generate_job_spec_from_run_config).
+	Token bool
 	// CredentialFrom, if set, is what the Job refers to instead of holding Credential.
 	CredentialFrom *SecretKey
 	// TenantID is a UUID, passed on only together with a credential.

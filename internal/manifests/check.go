@@ -11,12 +11,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
-
-	"github.com/prefect-kube/prefect-kube/internal/plain"
 )
 
-// ArgumentError is an argument that no object can be made of. It shows no value
-// of a credential or of a variable.
+// ArgumentError is an argument that no object can be made of. It shows no value:
+// any may be a credential that was put in the wrong place.
 type ArgumentError struct {
 	// Argument is its name as a flag, without dashes.
 	Argument string
@@ -46,20 +44,14 @@ func (o Options) Validate() error {
 	)
 }
 
-func problem(argument, value, what string) error {
-	return &ArgumentError{Argument: argument, Problem: fmt.Sprintf("%q %s", shorten(value), what)}
-}
-
-func shorten(text string) string { return plain.Line(text, 64) }
-
 func name(argument, value string, check func(string) []string) error {
-	if value == "" {
+	if value == "" || len(check(value)) == 0 {
 		return nil
 	}
-	if problems := check(value); len(problems) > 0 {
-		return problem(argument, value, "is not a name in Kubernetes: "+problems[0])
+	return &ArgumentError{
+		Argument: argument, Problem: "is not a name in Kubernetes",
+		Mend: "use lower-case letters, digits and -, with a letter or a digit at both ends, such as my-name",
 	}
-	return nil
 }
 
 func (o Options) validateSecrets() error {
@@ -95,11 +87,11 @@ func quantity(argument, value string) error {
 	q, err := parseQuantity(value)
 	if err != nil {
 		return &ArgumentError{
-			Argument: argument, Problem: fmt.Sprintf("%q is not a quantity", shorten(value)), Mend: "write one such as 500m, 2, 256Mi or 1Gi",
+			Argument: argument, Problem: "is not a quantity", Mend: "write one such as 500m, 2, 256Mi or 1Gi",
 		}
 	}
 	if q.Sign() < 0 {
-		return problem(argument, value, "is less than nothing")
+		return &ArgumentError{Argument: argument, Problem: "is less than nothing", Mend: "write one such as 500m, 2, 256Mi or 1Gi"}
 	}
 	return nil
 }
@@ -123,29 +115,31 @@ func oneOf(argument, value string, possible ...string) error {
 		return nil
 	}
 	return &ArgumentError{
-		Argument: argument, Problem: fmt.Sprintf("%q is not a value", shorten(value)), Mend: "use one of " + strings.Join(possible, ", "),
+		Argument: argument, Problem: "is not a possible value", Mend: "use one of " + strings.Join(possible, ", "),
 	}
 }
 
 func (o Options) validateLabels() error {
 	for _, label := range o.Labels {
 		if label == "" || !printable(label) {
-			return problem("label", label, "is not a label: it is empty or holds what cannot be printed")
+			return &ArgumentError{Argument: "label", Problem: "a label is empty or holds what cannot be printed", Mend: "leave it out, or name one"}
 		}
 	}
 	return nil
 }
 
 func (o Options) validateVars() error {
-	for _, v := range o.EnvVars {
-		if problems := validation.IsRelaxedEnvVarName(v.Name); len(problems) > 0 {
-			return problem("env", v.Name, "is not the name of a variable: "+problems[0])
-		}
-		if !utf8.ValidString(v.Value) {
-			return &ArgumentError{Argument: "env", Problem: fmt.Sprintf("the value of %q is not UTF-8", shorten(v.Name)), Mend: "pass it in another form, such as base64"}
+	var problems []error
+	for i, v := range o.EnvVars {
+		if len(validation.IsRelaxedEnvVarName(v.Name)) > 0 {
+			problems = append(problems, &ArgumentError{
+				Argument: "env", Problem: fmt.Sprintf("the name of variable %d is not one in Kubernetes", i+1), Mend: "use letters, digits and _, with a letter or _ at the beginning",
+			})
+		} else if !utf8.ValidString(v.Value) {
+			problems = append(problems, &ArgumentError{Argument: "env", Problem: fmt.Sprintf("the value of variable %d is not UTF-8", i+1), Mend: "pass it in another form, such as base64"})
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // printable reports whether a text is UTF-8 without control characters.
@@ -157,7 +151,7 @@ func (o Options) validateTexts() error {
 	var problems []error
 	for _, v := range []EnvVar{{"agent-config-id", o.AgentConfigID}, {"tenant-id", o.TenantID}, {"api", o.API}} {
 		if !printable(v.Value) {
-			problems = append(problems, &ArgumentError{Argument: v.Name, Problem: "holds what cannot be printed"})
+			problems = append(problems, &ArgumentError{Argument: v.Name, Problem: "holds what cannot be printed", Mend: "write it anew"})
 		}
 	}
 	if !printable(o.Credential) {
@@ -165,7 +159,7 @@ func (o Options) validateTexts() error {
 		if o.legacy() {
 			argument = "token"
 		}
-		problems = append(problems, &ArgumentError{Argument: argument, Problem: "holds what cannot be printed"})
+		problems = append(problems, &ArgumentError{Argument: argument, Problem: "holds what cannot be printed", Mend: "write it anew"})
 	}
 	return errors.Join(problems...)
 }
@@ -181,14 +175,13 @@ func (o Options) validateImage() error {
 	if o.Image == "" || reference.MatchString(o.Image) {
 		return nil
 	}
-	return problem("image", o.Image, "is not the name of an image")
+	return &ArgumentError{Argument: "image", Problem: "is not the name of an image", Mend: "write one such as prefecthq/prefect:1.4.1"}
 }
 
 func (o Options) validateKeep() error {
+	var problems []error
 	for _, name := range o.Keep {
-		if err := oneOf("keep", name, KeepNames()...); err != nil {
-			return err
-		}
+		problems = append(problems, oneOf("keep", name, KeepNames()...))
 	}
-	return nil
+	return errors.Join(problems...)
 }

@@ -55,9 +55,9 @@ type Options struct {
 	API string
 	// Namespace is where the agent and its Jobs run; default where empty.
 	Namespace string
-	// ImagePullSecrets is one name; ours takes several of 1.x, separated by commas.
+	// ImagePullSecrets is one name; ours takes several, separated by commas.
 	ImagePullSecrets string
-	// ResourceManager keeps the second container; 0.11.0 only.
+	// ResourceManager adds the second container; in the reference 0.11.0 only.
 	ResourceManager bool
 	// RBAC adds what the agent needs to be allowed to work.
 	RBAC bool
@@ -81,6 +81,9 @@ type Options struct {
 
 	// Endpoint is the address that is configured for Backend; ours only.
 	Endpoint string
+	// SecretAPI is the address with what must not stand in a Deployment, such as a
+	// password. Ours prints a Secret for it.
+	SecretAPI string
 	// Image is printed as it is. Empty means prefect-kube/prefect-kube with
 	// ImageTag, or in the reference Prefect's own image.
 	Image string
@@ -100,6 +103,9 @@ type Options struct {
 
 // DefaultSecret is where the credential is unless something else is said.
 func DefaultSecret() SecretKey { return SecretKey{Secret: agentName, Key: "credential"} }
+
+// addressSecret is where the address of the API is if it holds a password or a token.
+func addressSecret() SecretKey { return SecretKey{Secret: agentName + "-api", Key: "address"} }
 
 // Names that all versions have in common, so that ours replaces theirs.
 const (

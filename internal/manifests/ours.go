@@ -59,7 +59,11 @@ func Ours(o Options) ([]Tree, error) {
 	}
 	var docs []Tree
 	if o.Credential != "" && !o.keeps(keepCredential) {
-		docs = append(docs, o.secret())
+		from, _ := o.Credentials()
+		docs = append(docs, o.secret(from, o.Credential))
+	}
+	if o.hidesAPI() {
+		docs = append(docs, o.secret(addressSecret(), o.SecretAPI))
 	}
 	if o.RBAC {
 		docs = append(docs, o.permissions()...)
@@ -90,14 +94,16 @@ func (o Options) Credentials() (from SecretKey, expected bool) {
 	return from, o.Credential != "" || o.CredentialFrom != SecretKey{} || o.Backend == "cloud"
 }
 
-func (o Options) secret() Tree {
-	from, _ := o.Credentials()
+// hidesAPI reports whether the address is one that must not stand in a Deployment.
+func (o Options) hidesAPI() bool { return o.SecretAPI != "" && (o.API != "" || !o.keeps(keepAPI)) }
+
+func (o Options) secret(in SecretKey, text string) Tree {
 	return Tree{
 		"apiVersion": "v1",
 		"kind":       "Secret",
 		"type":       "Opaque",
-		"metadata":   Tree{"name": from.Secret, "namespace": o.NamespaceOrDefault(), "labels": Tree{"app": agentName}},
-		"stringData": Tree{from.Key: o.Credential},
+		"metadata":   Tree{"name": in.Secret, "namespace": o.NamespaceOrDefault(), "labels": Tree{"app": agentName}},
+		"stringData": Tree{in.Key: text},
 	}
 }
 
@@ -129,7 +135,7 @@ func (o Options) permissions() []Tree {
 
 func (o Options) ourDeployment() Tree {
 	containers := []any{o.ourAgent()}
-	if o.legacy() && o.ResourceManager {
+	if o.ResourceManager {
 		containers = append(containers, o.ourManager())
 	}
 	pod := Tree{"containers": containers, "terminationGracePeriodSeconds": GracePeriod}
@@ -155,11 +161,7 @@ func (o Options) ourDeployment() Tree {
 	return d
 }
 
-// pullSecrets splits a list of 1.x; 0.11.0 knows one name.
 func (o Options) pullSecrets() []string {
-	if o.legacy() {
-		return slices.DeleteFunc([]string{o.ImagePullSecrets}, func(name string) bool { return name == "" })
-	}
 	var names []string
 	for name := range strings.SplitSeq(o.ImagePullSecrets, ",") {
 		if name = strings.TrimSpace(name); name != "" {
@@ -226,13 +228,13 @@ func (o Options) ourManager() Tree {
 func (o Options) connection() []any {
 	var env []any
 	name := envAPIKey
-	if o.legacy() {
+	if o.legacy() || o.Token {
 		name = envAuthToken
 	}
 	from, expected := o.Credentials()
 	switch {
 	case expected:
-		env = append(env, Tree{"name": name, "valueFrom": Tree{"secretKeyRef": Tree{"name": from.Secret, "key": from.Key}}})
+		env = append(env, variableFrom(name, from))
 	case o.Credential != "":
 		env = append(env, literalVariable(name, o.Credential))
 	}
@@ -240,8 +242,13 @@ func (o Options) connection() []any {
 	if o.keeps(keepAPI) {
 		address = cmp.Or(o.API, cloudAPI)
 	}
-	env = append(env, literalVariable(envBackend, o.Backend), literalVariable(envAPI, address))
-	if o.TenantID != "" && !o.legacy() {
+	env = append(env, literalVariable(envBackend, o.Backend))
+	if o.hidesAPI() {
+		env = append(env, variableFrom(envAPI, addressSecret()))
+	} else {
+		env = append(env, literalVariable(envAPI, address))
+	}
+	if o.TenantID != "" && !o.legacy() && !o.Token {
 		env = append(env, literalVariable(envTenantID, o.TenantID))
 	}
 	return env
@@ -276,6 +283,11 @@ func (o Options) ourEnv() []any {
 		}
 	}
 	return env
+}
+
+// variableFrom is a variable that a Secret has.
+func variableFrom(name string, from SecretKey) any {
+	return Tree{"name": name, "valueFrom": Tree{"secretKeyRef": Tree{"name": from.Secret, "key": from.Key}}}
 }
 
 func literalVariable(name, value string) any { return variable(name, literal(value)) }

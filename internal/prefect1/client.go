@@ -45,6 +45,10 @@ type Options struct {
 	Cloud bool
 	// Credential gives the token or API key of the moment; empty means none.
 	Credential func() (string, error)
+	// Token is set when the credential is a token of 0.x that a command line of 1.x was
+	// given (agent/agent.py of 0.15.13, _setup_api_connection): it has a scope, and
+	// belongs to one tenant, which no request names.
+	Token bool
 	// TenantID is the configured tenant; empty means that the server is asked.
 	TenantID string
 	// HTTP sends the requests.

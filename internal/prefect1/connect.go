@@ -80,9 +80,12 @@ func (c *Client) findDialect(ctx context.Context) error {
 	return nil
 }
 
-// checkScope is done by 0.11.0 on Cloud only (agent/agent.py, _verify_token).
+// token reports whether a token of 0.x is used. Agents of 0.x have nothing else.
+func (c *Client) token() bool { return c.o.Token || c.o.CoreVersion == Version0 }
+
+// checkScope is done by agents with a token, on Cloud only (agent/agent.py, _verify_token).
 func (c *Client) checkScope(ctx context.Context, _ Registration) error {
-	if !c.o.Cloud || c.o.CoreVersion != Version0 {
+	if !c.o.Cloud || !c.token() {
 		return nil
 	}
 	var out struct {
@@ -137,7 +140,7 @@ func (c *Client) serverTenants(ctx context.Context) ([]string, error) {
 }
 
 func (c *Client) tenantOfKey(ctx context.Context) error {
-	if c.o.CoreVersion == Version0 {
+	if c.token() {
 		return nil // a token implies its tenant
 	}
 	tenant, err := c.authTenant(ctx)

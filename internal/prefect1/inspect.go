@@ -25,7 +25,7 @@ func (c *Client) Schema() Schema {
 // Server, on Cloud the tenant of the API key. A server inside 0.11.0 has none, and a
 // token of 0.x, of which the scope is checked, implies its own.
 func (c *Client) Tenants(ctx context.Context) ([]string, error) {
-	if c.o.Cloud && c.o.CoreVersion == Version0 {
+	if c.o.Cloud && c.token() {
 		return nil, c.checkScope(ctx, Registration{})
 	}
 	if !c.session.Load().dialect.tenants {

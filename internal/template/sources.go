@@ -47,7 +47,7 @@ func ParseSources(list []string) (Sources, error) {
 		case strings.HasPrefix(word, "/") || slices.Contains([]string{"http", "https", "s3", "gs"}, scheme) && parse(word).host != "":
 			s.beginnings = append(s.beginnings, beginning(word))
 		default:
-			problems = append(problems, fmt.Errorf("%q is no source; use any, none, file, http, https, s3, gs, or a beginning such as /etc/templates/ or https://templates.example/", word))
+			problems = append(problems, errors.New("names no source; use any, none, file, http, https, s3, gs, or a beginning such as /etc/templates/ or https://templates.example/"))
 		}
 	}
 	return s, errors.Join(problems...)
