@@ -111,6 +111,8 @@ type Agent struct {
 	seen sightings
 	// unreadable holds the runs that were complained about after the last poll.
 	unreadable map[flowrun.ID]bool
+	// strange holds the types that nobody knows, of the runs that were complained about.
+	strange map[flowrun.ID]flowrun.StateType
 	// late are runs that were found beside the queue.
 	late late
 }
@@ -306,6 +308,7 @@ func (a *Agent) offers(ctx context.Context, ids []flowrun.ID) ([]Offer, error) {
 		return nil, err
 	}
 	a.complain(ctx, broken)
+	a.wonder(ctx, views)
 	a.note(views)
 	return a.startable(ctx, a.decide(ctx, views))
 }
@@ -404,6 +407,25 @@ func (a *Agent) complain(ctx context.Context, broken []prefect1.FlowRun) {
 		}
 	}
 	a.unreadable = unreadable
+}
+
+// wonder says once of each run that its state is of a type that no release of Prefect
+// 0.x or 1.x knows. Such a run is left alone.
+func (a *Agent) wonder(ctx context.Context, views []view) {
+	strange := map[flowrun.ID]flowrun.StateType{}
+	for _, v := range views {
+		for _, state := range []flowrun.StateType{v.run.State.Type, v.stand.Counting.State.Type} {
+			if _, said := strange[v.run.ID]; said || state.Known() {
+				continue
+			}
+			strange[v.run.ID] = state
+			if before, known := a.strange[v.run.ID]; !known || before != state {
+				a.c.Logger.WarnContext(ctx, "flow run is in a state of an unknown type, left alone",
+					slog.String("flow_run_id", string(v.run.ID)), slog.String("flow_run_name", v.run.Name), slog.String("state", string(state)))
+			}
+		}
+	}
+	a.strange = strange
 }
 
 // note keeps since when each run that somebody had before has been seen as it is, with

@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/prefect-kube/prefect-kube/internal/dispatch"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
@@ -117,6 +120,66 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
+// Whoever pokes, and however often, polls stay apart.
+func TestPokesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &throttled{poke: make(chan struct{})}
+		close(s.poke)
+		s.run(t, nil, jobspec.Settings{})
+		checkPauses(t, s.polls, 200*time.Millisecond, 250*time.Millisecond)
+	})
+}
+
+// strangers answers a poll with runs in states that no release knows.
+type strangers struct {
+	*throttled
+	shown, counting flowrun.StateType
+}
+
+func (s *strangers) RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error) {
+	_, err := s.throttled.RunsInQueue(ctx, before, labels)
+	return []flowrun.ID{"run"}, err
+}
+
+func (s *strangers) FlowRuns(context.Context, []flowrun.ID, time.Time) ([]prefect1.FlowRun, error) {
+	return []prefect1.FlowRun{{Name: "tabby-cat", Snapshot: flowrun.Snapshot{
+		ID: "run", Version: 2, State: flowrun.State{Type: s.shown},
+		History: []flowrun.Row{{Version: 1, State: flowrun.State{Type: flowrun.Scheduled}}, {Version: 2, State: flowrun.State{Type: s.counting}}},
+	}}}, nil
+}
+
+// A state of a type nobody knows is told once, with run and type, and left alone.
+func TestUnknownStatesAreToldOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		shown, counting flowrun.StateType
+		want            int
+	}{
+		{"Hibernating", "Hibernating", 1}, {"", "", 1}, {"running", "running", 1}, {flowrun.Scheduled, "Asleep", 1}, {flowrun.Paused, flowrun.Paused, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var text bytes.Buffer
+			s := &strangers{throttled: &throttled{server: newServer(1, 0)}, shown: c.shown, counting: c.counting}
+			there := newCluster(s.server, "p")
+			a, err := New(Config{
+				ID: "a", Place: placeOf("p"), Namespace: "n", MaxPolls: 3, MaxPollInterval: time.Second, Sweeping: sweepsCalm,
+				Logger: slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			}, s, there, there, there, calm{}, jobspec.Settings{}, dispatch.Config{Slots: 1, Drain: time.Minute, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			said := strings.Count(text.String(), "unknown type")
+			if said != c.want || c.want == 1 && !strings.Contains(text.String(), "flow_run_id=run flow_run_name=tabby-cat state="+cmp.Or(string(c.counting), `""`)) || len(there.jobs) > 0 {
+				t.Errorf("%s, %s: said %d times, want %d: %s", c.shown, c.counting, said, c.want, text.String())
+			}
+		})
+	}
+}
+
 func checkPauses(t *testing.T, times []time.Time, least, most time.Duration) {
 	t.Helper()
 	for i := range len(times) - 1 {
@@ -141,13 +204,13 @@ func TestAgentConfigFillsGaps(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &throttled{settings: settings}
 			a := s.run(t, c.labels, jobspec.Settings{Labels: c.labels, EnvVars: c.vars})
-			if diff := cmp.Diff(c.want, a.launch.make.job.EnvVars); diff != "" {
+			if diff := gocmp.Diff(c.want, a.launch.make.job.EnvVars); diff != "" {
 				t.Errorf("%s: variables (-want +got):\n%s", name, diff)
 			}
-			if diff := cmp.Diff(c.wantLabels, s.labels); diff != "" {
+			if diff := gocmp.Diff(c.wantLabels, s.labels); diff != "" {
 				t.Errorf("%s: labels of the poll (-want +got):\n%s", name, diff)
 			}
-			if diff := cmp.Diff(c.wantLabels, a.launch.make.job.Labels); diff != "" {
+			if diff := gocmp.Diff(c.wantLabels, a.launch.make.job.Labels); diff != "" {
 				t.Errorf("%s: labels of Jobs (-want +got):\n%s", name, diff)
 			}
 		})
