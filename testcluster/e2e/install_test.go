@@ -157,3 +157,22 @@ func lend(t *testing.T, name string) {
 		}
 	})
 }
+
+// A real API server takes the admission policy of docs/security.md, expressions included.
+func TestSecurityPolicy(t *testing.T) {
+	t.Parallel()
+	needCluster(t)
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "```yaml\n")
+	policy, _, found := strings.Cut(after, "```")
+	if !found {
+		t.Fatal("no block of YAML")
+	}
+	policy = strings.ReplaceAll("\n"+policy, "\n   ", "\n")
+	if _, err := shared.target.Run(t.Context(), policy, "create", "--dry-run=server", "--validate=strict", "--filename=-"); err != nil {
+		t.Error(err)
+	}
+}
