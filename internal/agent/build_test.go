@@ -255,3 +255,27 @@ func TestSlowTemplatesStopNoSweep(t *testing.T) {
 		}
 	})
 }
+
+// A credential that was renewed is in the next Job.
+func TestJobsGetTheCredentialOfTheMoment(t *testing.T) {
+	t.Parallel()
+	key := "old"
+	m := newMaker(Config{Logger: slog.New(slog.DiscardHandler), Credential: func() (string, error) { return key, nil }},
+		jobspec.Settings{Namespace: "n", API: "http://x", Backend: "cloud", Credential: "at the start"}, func() string { return "" })
+	for _, key = range []string{"old", "new"} {
+		run := plainRun(prefect1.FlowRun{})
+		job, _, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, v := range job.Spec.Template.Spec.Containers[0].Env {
+			if v.Name == "PREFECT__CLOUD__API_KEY" {
+				got = v.Value
+			}
+		}
+		if got != key {
+			t.Errorf("the Job has %q, want %q", got, key)
+		}
+	}
+}
