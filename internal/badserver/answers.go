@@ -127,7 +127,8 @@ func Redirect(status int, to string) http.HandlerFunc {
 func Flood(before, text, after string, times int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, before)
-		const together = 4096
+		const size = 64 << 10
+		together := size/(len(text)+1) + 1
 		block := strings.Repeat(text, together)
 		for left := times; left > 0; left -= together {
 			if _, err := io.WriteString(w, block[:min(left, together)*len(text)]); err != nil {

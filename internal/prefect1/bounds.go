@@ -36,25 +36,31 @@ func (e *DepthError) Error() string {
 	return fmt.Sprintf("answer nested deeper than %d levels", e.Limit)
 }
 
-// checkDepth looks at brackets outside of texts; what else is wrong is found later.
-func checkDepth(data []byte) error {
-	depth, inText := 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case inText && c == '\\':
-			i++
+// depth counts brackets outside of texts; what else is wrong is found later.
+type depth struct {
+	level           int
+	inText, escaped bool
+}
+
+// allows reports whether an answer that goes on so stays within the bound.
+func (d *depth) allows(data []byte) bool {
+	for _, c := range data {
+		switch {
+		case d.escaped:
+			d.escaped = false
+		case d.inText:
+			d.escaped, d.inText = c == '\\', c != '"'
 		case c == '"':
-			inText = !inText
-		case inText:
+			d.inText = true
 		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return &DepthError{Limit: maxDepth}
+			if d.level++; d.level > maxDepth {
+				return false
 			}
 		case c == '}' || c == ']':
-			depth--
+			d.level--
 		}
 	}
-	return nil
+	return true
 }
 
 // wellFormed reports whether an id can stand in a query and a label selector. A server

@@ -1,13 +1,11 @@
 package prefect1_test
 
 import (
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/prefect-kube/prefect-kube/internal/badserver"
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 	"github.com/prefect-kube/prefect-kube/internal/prefect1"
 	"github.com/prefect-kube/prefect-kube/internal/retryhttp"
@@ -93,28 +92,72 @@ func readable(t *testing.T, client *prefect1.Client) map[flowrun.ID]bool {
 	return out
 }
 
-// An answer is bounded after decompression.
+// An answer is bounded after decompression, in bytes and in items.
 func TestCompressedFlood(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		block := make([]byte, 1<<20)
-		for range 100 {
-			if _, err := z.Write(block); err != nil {
-				return // the client has had enough
-			}
+	for name, handler := range map[string]http.Handler{
+		"white space": badserver.Flood("", " ", "", 100<<20),
+		"one text":    badserver.Flood(`{"data":{"x":"`, "x", `"}}`, 100<<20),
+		"an error":    badserver.Flood(`{"errors":[{"message":"`, "x", `"}]}`, 100<<20),
+		"fields":      badserver.Flood(`{"data":{`, `"a":[{"b":{}}],`, `"c":0}}`, 10<<20),
+	} {
+		client := clientOf(t, badserver.New(t, badserver.Gzip(handler)))
+		_, err := client.RunsInQueue(t.Context(), time.Now(), nil)
+		if _, ok := errors.AsType[*retryhttp.TooLargeError](err); !ok {
+			t.Errorf("%s: got %v, want that the answer is too large", name, err)
 		}
-		_ = z.Close()
-	}))
-	defer server.Close()
-	client, err := prefect1.New(prefect1.Options{API: server.URL, CoreVersion: prefect1.Version1, HTTP: server.Client(), Logger: slog.New(slog.DiscardHandler)})
+	}
+}
+
+// clientOf makes a client of a server that misbehaves.
+func clientOf(t *testing.T, server *badserver.Server) *prefect1.Client {
+	t.Helper()
+	client, err := prefect1.New(prefect1.Options{
+		API: "http://p.test", CoreVersion: prefect1.Version1, HTTP: &http.Client{Transport: retryhttp.New(retryhttp.Options{Base: server.Transport(t)})},
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.RunsInQueue(t.Context(), time.Now(), nil)
-	if _, ok := errors.AsType[*retryhttp.TooLargeError](err); !ok {
-		t.Errorf("got %v, want that the answer is too large", err)
+	return client
+}
+
+// An answer is read as far as was asked for; what goes on behind is no error.
+func TestAnswersAreReadAsFarAsIsAskedFor(t *testing.T) {
+	t.Parallel()
+	const run = `{"id":"a","version":1,"serialized_state":{"type":"Running"},"labels":["x"]`
+	state := `,{"version":2,"serialized_state":{"type":"Running"}}`
+	large := strings.Repeat("x", 1<<20-2) // with its quotes as large as may be
+	ask := func(flood http.HandlerFunc) *prefect1.Client { return clientOf(t, badserver.New(t, flood)) }
+	var ids strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&ids, `,"r%d"`, i)
+	}
+	queue, err := ask(badserver.Answer(`{"data":{"get_runs_in_queue":{"flow_run_ids":["r"`+ids.String())).RunsInQueue(t.Context(), time.Now(), nil)
+	if err != nil || len(queue) != 500 {
+		t.Errorf("queue: got %d, %v, want 500", len(queue), err)
+	}
+	if claims, err := ask(badserver.Flood(`{"data":{"flow_run":[{"id":"a"}`, `,{"id":"b"}`, "", 1e6)).Claims(t.Context(), ""); err != nil || len(claims) != 2 {
+		t.Errorf("claims: got %d, %v, want 2", len(claims), err)
+	}
+	if runs, err := ask(badserver.Flood(`{"data":{"flow_run":[`+run+"}", ","+run+"}", "", 1e6)).FlowRunsByID(t.Context(), []flowrun.ID{"a"}); err != nil || len(runs) > 1001 {
+		t.Errorf("runs: got %d, %v, want 1001 at most", len(runs), err)
+	}
+	for text, want := range map[string]string{
+		run + `,"states":[{}` + strings.Repeat(state, 600) + `]}`:    "states[0] (version 0)",
+		run + `,"states":[` + strings.Repeat(state, 600)[1:] + `]}`:  "500 states",
+		run + `,"run_config":"` + large + `"}`:                       "",
+		run + `,"run_config":"` + large + `x"}`:                      "run_config: larger than 1048576 bytes",
+		run + `,"flow":{"storage":"` + large + `x"}}`:                "flow.storage: larger",
+		run + `,"flow":{"environment":"` + large + `x"}}`:            "flow.environment: larger",
+		run + `,"states":[{"serialized_state":"` + large + `x"}]}`:   "states[0] (version 0): larger",
+		`{"id":"a","version":1,"serialized_state":"` + large + `x"}`: "serialized_state: larger",
+	} {
+		got := prefect1.ParseFlowRun([]byte(text))
+		said := fmt.Sprintf("%v, %d states", got.Err, len(got.History))
+		if !strings.Contains(said, want) || (want == "" || want == "500 states") != (got.Err == nil) {
+			t.Errorf("%.60s: got %.200s, want %s", text, said, want)
+		}
 	}
 }
 

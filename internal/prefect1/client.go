@@ -21,10 +21,6 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
-// maxAnswer bounds what is read of one answer. A poll of 25 runs with their
-// histories is a few hundred KiB.
-const maxAnswer = 32 << 20
-
 // Version0 and Version1 are the values of X-PREFECT-CORE-VERSION: the two
 // releases of the Python agent whose protocol is spoken, chosen by the form of
 // the command line.
@@ -65,6 +61,8 @@ type Client struct {
 	o        Options
 	endpoint string
 	session  atomic.Pointer[session]
+	// large holds a place for each large answer that is read.
+	large chan struct{}
 	// What one kind of read does not get may be no trouble for another.
 	hostileRuns, hostileHistories, hostileLong hostile
 }
@@ -73,7 +71,9 @@ type Client struct {
 type session struct {
 	agentID  string
 	tenantID string
-	dialect  dialect
+	// agentDoubtful and tenantDoubtful say that the server has refused the id.
+	agentDoubtful, tenantDoubtful bool
+	dialect                       dialect
 	// settings are those of the agent's config, configured says that they were read.
 	settings   Settings
 	configured bool
@@ -92,7 +92,7 @@ func New(o Options) (*Client, error) {
 	if o.Endpoint != "" {
 		endpoint = strings.TrimRight(o.Endpoint, "/")
 	}
-	c := &Client{o: o, endpoint: endpoint}
+	c := &Client{o: o, endpoint: endpoint, large: make(chan struct{}, largeTogether)}
 	c.session.Store(&session{tenantID: o.TenantID, dialect: defaultDialect(o.CoreVersion)})
 	return c, nil
 }
@@ -126,15 +126,10 @@ type request struct {
 	Variables string `json:"variables"`
 }
 
-type answer struct {
-	Data   json.RawMessage `json:"data"`
-	Errors []errorItem     `json:"errors"`
-}
-
-// call sends one operation and decodes data into out. Variables travel as a
-// string that holds JSON, as the Python client sends them. Data is decoded even
-// when the answer carries errors, since servers may send both.
-func (c *Client) call(ctx context.Context, query string, variables, out any) error {
+// call sends one operation and decodes the fields of its data, of an answer of at most
+// so many bytes. Variables travel as a string that holds JSON, as the Python client
+// sends them.
+func (c *Client) call(ctx context.Context, most int64, query string, variables any, into object) error {
 	vars, err := json.Marshal(variables)
 	if err != nil {
 		return fmt.Errorf("encode variables: %w", err)
@@ -143,36 +138,24 @@ func (c *Client) call(ctx context.Context, query string, variables, out any) err
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
 	}
-	data, err := c.post(ctx, body)
+	resp, err := c.post(ctx, body)
 	if err != nil {
 		return err
 	}
-	return decode(data, out)
+	defer resp.Body.Close() //nolint:errcheck // nothing is left to be lost
+	if resp.StatusCode >= http.StatusBadRequest {
+		return c.refused(resp)
+	}
+	from := &source{ctx: ctx, body: resp.Body, left: most, most: most, large: c.large}
+	defer from.leave()
+	err = decode(from, into)
+	if from.err != nil {
+		return fmt.Errorf("answer of %s: %w", c.shown(), from.err)
+	}
+	return err
 }
 
-func decode(data []byte, out any) error {
-	if err := checkDepth(data); err != nil {
-		return err
-	}
-	var a answer
-	if err := json.Unmarshal(data, &a); err != nil {
-		return &MalformedError{Excerpt: excerpt(data), Err: err}
-	}
-	if len(a.Data) > 0 && out != nil {
-		if err := json.Unmarshal(a.Data, out); err != nil {
-			return errors.Join(asError(a.Errors), &MalformedError{Excerpt: excerpt(a.Data), Err: err})
-		}
-	}
-	if err := asError(a.Errors); err != nil {
-		return err
-	}
-	if len(a.Data) == 0 || string(a.Data) == "null" {
-		return &MalformedError{Excerpt: excerpt(data), Err: errors.New("no data in the answer")}
-	}
-	return nil
-}
-
-func (c *Client) post(ctx context.Context, body []byte) ([]byte, error) {
+func (c *Client) post(ctx context.Context, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -180,21 +163,11 @@ func (c *Client) post(ctx context.Context, body []byte) ([]byte, error) {
 	if err := c.headers(req.Header); err != nil {
 		return nil, err
 	}
-	resp, err := c.o.HTTP.Do(req) //nolint:bodyclose // ReadAll closes it
+	resp, err := c.o.HTTP.Do(req)
 	if redirect, ok := errors.AsType[*retryhttp.RedirectError](err); ok {
 		return nil, c.moved(redirect)
 	}
-	if err != nil {
-		return nil, err
-	}
-	data, err := retryhttp.ReadAll(resp, maxAnswer)
-	if err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", c.shown(), err)
-	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		return nil, statusError(resp, data)
-	}
-	return data, nil
+	return resp, err
 }
 
 func (c *Client) headers(h http.Header) error {
@@ -224,13 +197,13 @@ func (c *Client) credential() (string, error) {
 
 // repeat sends an operation that may be sent again after API_ERROR, which Prefect
 // Cloud answers while it is busy, as often as 0.12.0 and later do.
-func (c *Client) repeat(ctx context.Context, query string, variables, out any) error {
-	const most = 6
-	pause := 250 * time.Millisecond
+func (c *Client) repeat(ctx context.Context, most int64, query string, variables any, into object) error {
+	const times = 6
+	began, pause := time.Now(), 250*time.Millisecond
 	for tries := 0; ; tries++ {
-		err := c.call(ctx, query, variables, out)
+		err := c.call(ctx, most, query, variables, into)
 		var gql *GraphQLError
-		if err == nil || !errors.As(err, &gql) || !gql.Temporary() || tries == most {
+		if err == nil || !errors.As(err, &gql) || !gql.Temporary() || tries == times || time.Since(began) > retryhttp.DefaultLimit {
 			return err
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -243,8 +216,8 @@ func (c *Client) repeat(ctx context.Context, query string, variables, out any) e
 // once sends an operation that must not be sent twice: writes. Whatever the answer,
 // the caller reads the history before the next write; API_ERROR may stand beside
 // states that were taken.
-func (c *Client) once(ctx context.Context, query string, variables, out any) error {
-	return c.call(retryhttp.Once(ctx), query, variables, out)
+func (c *Client) once(ctx context.Context, most int64, query string, variables any, into object) error {
+	return c.call(retryhttp.Once(ctx), most, query, variables, into)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

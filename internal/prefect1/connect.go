@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+
+	"github.com/google/uuid"
+
+	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
 
 // Registration is what the agent tells the server about itself.
@@ -88,16 +92,13 @@ func (c *Client) checkScope(ctx context.Context, _ Registration) error {
 	if !c.o.Cloud || !c.token() {
 		return nil
 	}
-	var out struct {
-		AuthInfo struct {
-			Scope string `json:"api_token_scope"`
-		} `json:"auth_info"`
-	}
-	if err := c.repeat(ctx, `query { auth_info { api_token_scope } }`, nil, &out); err != nil {
+	var scope string
+	into := object{"auth_info": object{"api_token_scope": value{&scope}}}
+	if err := c.repeat(ctx, oneThing, `query { auth_info { api_token_scope } }`, nil, into); err != nil {
 		return err
 	}
-	if out.AuthInfo.Scope != "RUNNER" {
-		return fmt.Errorf("the token has the scope %q: %w", excerpt([]byte(out.AuthInfo.Scope)), ErrScope)
+	if scope != "RUNNER" {
+		return fmt.Errorf("the token has the scope %q: %w", excerpt([]byte(scope)), ErrScope)
 	}
 	return nil
 }
@@ -121,22 +122,38 @@ func (c *Client) findTenant(ctx context.Context, _ Registration) error {
 
 // serverTenants are all tenants of a Prefect Server, at least one.
 func (c *Client) serverTenants(ctx context.Context) ([]string, error) {
-	var out struct {
-		Tenant []struct {
-			ID string `json:"id"`
-		} `json:"tenant"`
-	}
-	if err := c.repeat(ctx, `query { tenant { id } }`, nil, &out); err != nil {
+	var found []struct{ ID string }
+	into := object{"tenant": list[struct{ ID string }]{maxTenants, &found}}
+	if err := c.repeat(ctx, manyNames, `query { tenant { id } }`, nil, into); err != nil {
 		return nil, err
 	}
-	if len(out.Tenant) == 0 {
+	if len(found) == 0 {
 		return nil, ErrNoTenant
 	}
-	tenants := make([]string, len(out.Tenant))
-	for i, tenant := range out.Tenant {
+	tenants := make([]string, len(found))
+	for i, tenant := range found {
+		if err := c.usableTenant(tenant.ID); err != nil {
+			return nil, err
+		}
 		tenants[i] = tenant.ID
 	}
 	return tenants, nil
+}
+
+// maxTenants bounds how many tenants are looked at.
+const maxTenants = 1000
+
+// usableTenant refuses an id that no Job could be made with: with a key it must be a
+// UUID (client/client.py).
+func (c *Client) usableTenant(id string) error {
+	const dashed = 36
+	if len(id) == dashed && uuid.Validate(id) == nil {
+		return nil
+	}
+	if credential, err := c.credential(); err == nil && credential == "" && wellFormed(flowrun.ID(id)) {
+		return nil
+	}
+	return &MalformedError{Err: fmt.Errorf("tenant: %q cannot be the id of a tenant", excerpt([]byte(id)))}
 }
 
 func (c *Client) tenantOfKey(ctx context.Context) error {
@@ -152,18 +169,15 @@ func (c *Client) tenantOfKey(ctx context.Context) error {
 
 // authTenant is the tenant of the API key on Cloud.
 func (c *Client) authTenant(ctx context.Context) (string, error) {
-	var out struct {
-		AuthInfo struct {
-			TenantID string `json:"tenant_id"`
-		} `json:"auth_info"`
-	}
-	if err := c.repeat(ctx, `query { auth_info { tenant_id } }`, nil, &out); err != nil {
+	var tenant string
+	into := object{"auth_info": object{"tenant_id": value{&tenant}}}
+	if err := c.repeat(ctx, oneThing, `query { auth_info { tenant_id } }`, nil, into); err != nil {
 		return "", err
 	}
-	if out.AuthInfo.TenantID == "" {
+	if tenant == "" {
 		return "", ErrTokenAsKey
 	}
-	return out.AuthInfo.TenantID, nil
+	return tenant, c.usableTenant(tenant)
 }
 
 // register follows the two releases: 0.11.0 registers on Cloud only, 1.4.1 always.
@@ -180,19 +194,19 @@ func (c *Client) register(ctx context.Context, r Registration) error {
 	if c.o.CoreVersion == Version1 {
 		input["tenant_id"], input["agent_config_id"] = nullable(s.tenantID), nullable(r.ConfigID)
 	}
-	var out struct {
-		RegisterAgent struct {
-			ID string `json:"id"`
-		} `json:"register_agent"`
-	}
+	var id string
+	into := object{"register_agent": object{"id": value{&id}}}
 	const query = `mutation($input: register_agent_input!) { register_agent(input: $input) { id } }`
-	if err := c.repeat(ctx, query, vars(input), &out); err != nil {
+	if err := c.repeat(ctx, oneThing, query, vars(input), into); err != nil {
 		return c.unregistrable(ctx, err)
 	}
-	if out.RegisterAgent.ID == "" {
+	if id == "" {
 		return ErrNoAgentID
 	}
-	c.update(func(s *session) { s.agentID = out.RegisterAgent.ID })
+	if !wellFormed(flowrun.ID(id)) {
+		return &MalformedError{Err: fmt.Errorf("register_agent: %q cannot be the id of an agent", excerpt([]byte(id)))}
+	}
+	c.update(func(s *session) { s.agentID, s.agentDoubtful = id, false })
 	return nil
 }
 
@@ -208,7 +222,7 @@ func (c *Client) unregistrable(ctx context.Context, err error) error {
 }
 
 func (c *Client) hello(ctx context.Context, _ Registration) error {
-	return c.repeat(ctx, `query { hello }`, nil, nil)
+	return c.repeat(ctx, oneThing, `query { hello }`, nil, nil)
 }
 
 func vars(input any) map[string]any { return map[string]any{"input": input} }

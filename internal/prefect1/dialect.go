@@ -72,7 +72,8 @@ func (t typeFields) has(name string) bool {
 // refuses or answers nothing useful; err is set only when nothing was answered.
 func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error) {
 	var out struct{ Queue, Run, Flow, Group *typeFields }
-	err = c.call(ctx, introspection, nil, &out)
+	into := object{"queue": value{&out.Queue}, "run": value{&out.Run}, "flow": value{&out.Flow}, "group": value{&out.Group}}
+	err = c.call(ctx, manyNames, introspection, nil, into)
 	var gql *GraphQLError
 	var status *retryhttp.StatusError
 	var malformed *MalformedError

@@ -2,7 +2,7 @@ package prefect1
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,14 +67,16 @@ func asError(items []errorItem) error {
 	return &GraphQLError{Status: http.StatusOK, items: items}
 }
 
-// statusError is an answer with a status of 400 or more: a *GraphQLError if it
-// carries GraphQL errors and is not about the server's own trouble, otherwise a
+// refused is an answer with a status of 400 or more: a *GraphQLError if it carries
+// GraphQL errors and is not about the server's own trouble, otherwise a
 // *retryhttp.StatusError with the mend.
-func statusError(resp *http.Response, data []byte) error {
-	var a answer
+func (c *Client) refused(resp *http.Response) error {
+	// What was read before an error is still the best explanation there is.
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, oneThing))
 	trouble := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError
-	if !trouble && json.Unmarshal(data, &a) == nil && len(a.Errors) > 0 {
-		return &GraphQLError{Status: resp.StatusCode, items: a.Errors}
+	if gql, ok := errors.AsType[*GraphQLError](decode(bytes.NewReader(data), nil)); ok && !trouble {
+		gql.Status = resp.StatusCode
+		return gql
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(data))
 	err := retryhttp.Check(resp)

@@ -36,20 +36,18 @@ func (c *Client) RunsInQueue(ctx context.Context, before time.Time, labels []str
 	if s := c.session.Load(); s.dialect.tenants {
 		input["tenant_id"] = nullable(s.tenantID)
 	}
-	var out struct {
-		Queue *struct {
-			IDs []flowrun.ID `json:"flow_run_ids"`
-		} `json:"get_runs_in_queue"`
-	}
+	var there bool
+	var ids []flowrun.ID
+	into := object{"get_runs_in_queue": noticed{object{"flow_run_ids": list[flowrun.ID]{2 * maxQueue, &ids}}, &there}}
 	const query = `mutation($input: get_runs_in_queue_input!) { get_runs_in_queue(input: $input) { flow_run_ids } }`
-	if err := c.repeat(ctx, query, vars(input), &out); err != nil {
+	if err := c.repeat(ctx, manyNames, query, vars(input), into); err != nil {
 		return nil, fmt.Errorf("query the queue: %w", c.learn(ctx, err))
 	}
-	if out.Queue == nil {
+	if !there {
 		return nil, fmt.Errorf("query the queue: %w", &MalformedError{Err: errors.New("get_runs_in_queue missing")})
 	}
 	c.confirm()
-	return distinct(out.Queue.IDs), nil
+	return distinct(ids), nil
 }
 
 // distinct keeps the first of equal ids, in their order, within the bounds.
@@ -97,7 +95,41 @@ type wireRun struct {
 	RunConfig json.RawMessage `json:"run_config"`
 	Labels    json.RawMessage `json:"labels"`
 	Flow      Flow            `json:"flow"`
-	States    []wireRow       `json:"states"`
+	States    rows            `json:"states"`
+}
+
+// maxDocument bounds each document and each state of a run, in bytes. Kubernetes keeps
+// no object of more than 1.5 MiB.
+const maxDocument = 1 << 20
+
+// bounded names what of a run is larger than any use of it.
+func (w *wireRun) bounded() error {
+	for name, document := range map[string]json.RawMessage{
+		"serialized_state": w.State, "run_config": w.RunConfig, "labels": w.Labels, "flow.environment": w.Flow.Environment, "flow.storage": w.Flow.Storage,
+	} {
+		if len(document) > maxDocument {
+			return fmt.Errorf("%s: larger than %d bytes", name, maxDocument)
+		}
+	}
+	for i, row := range w.States {
+		if len(row.State) > maxDocument {
+			return fmt.Errorf("states[%d] (version %d): larger than %d bytes", i, row.Version, maxDocument)
+		}
+	}
+	return nil
+}
+
+// rows are the states of a run, as many as are asked for at most.
+type rows []wireRow
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *rows) UnmarshalJSON(data []byte) error {
+	items, err := decodeList[wireRow](data, moreRows)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	*r = items
+	return err
 }
 
 // FlowRuns reads those of the given runs that may be started: Scheduled ones and
@@ -110,7 +142,7 @@ func (c *Client) FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) 
 	due := quote(now.Add(-retryGrace).UTC().Format(layout))
 	const where = `{ id: { _in: [%s] }, _or: [{ state: { _eq: "Scheduled" } }, { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %s } } }] }`
 	runs, err := divide(ctx, &c.hostileRuns, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
-		runs, err := c.readRuns(ctx, fmt.Sprintf(where, quoteIDs(ids), due), c.session.Load().dialect.runFields(), historyRows)
+		runs, err := c.readRuns(ctx, len(ids), fmt.Sprintf(where, quoteIDs(ids), due), c.session.Load().dialect.runFields(), historyRows)
 		return slices.DeleteFunc(runs, func(r FlowRun) bool { return !slices.Contains(ids, r.ID) }), err
 	})
 	if err != nil {
@@ -145,7 +177,7 @@ func (c *Client) Snapshots(ctx context.Context, ids []flowrun.ID) (map[flowrun.I
 
 func (c *Client) snapshots(ctx context.Context, h *hostile, ids []flowrun.ID, rows int) ([]FlowRun, error) {
 	runs, err := divide(ctx, h, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
-		return c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), "", rows)
+		return c.readRuns(ctx, len(ids), fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), "", rows)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("query histories: %w", c.learn(ctx, err))
@@ -207,33 +239,49 @@ func (d dialect) runFields() string {
 	return fields
 }
 
-func (c *Client) readRuns(ctx context.Context, where, fields string, rows int) ([]FlowRun, error) {
+// readRuns reads at most so many runs, each with at most so many states.
+func (c *Client) readRuns(ctx context.Context, most int, where, fields string, rows int) ([]FlowRun, error) {
 	d := c.session.Load().dialect
 	if d.history {
 		fields += fmt.Sprintf(" states(order_by: { version: desc }, limit: %d) { version serialized_state }", rows)
 	}
-	var out struct {
-		Runs []json.RawMessage `json:"flow_run"`
-	}
+	var found []parsedRun
+	into := object{"flow_run": list[parsedRun]{most + noRuns, &found}}
 	query := fmt.Sprintf(`query { flow_run(where: %s) { id version serialized_state %s } }`, where, fields)
-	if err := c.repeat(ctx, query, nil, &out); err != nil {
+	if err := c.repeat(ctx, maxAnswer, query, nil, into); err != nil {
 		return nil, err
 	}
-	runs := make([]FlowRun, 0, len(out.Runs))
-	for _, data := range out.Runs {
-		if run := parseRun(data, d.history); wellFormed(run.ID) {
+	runs := make([]FlowRun, 0, most)
+	for _, run := range found {
+		if wellFormed(run.ID) {
 			run.labels.source = d.labels
-			runs = append(runs, run)
+			runs = append(runs, run.FlowRun)
 		}
 	}
 	return runs, nil
 }
 
+// noRuns is how many items of an answer may be no runs that were asked for.
+const noRuns = 1000
+
+// parsedRun is a flow run that is read from an answer.
+type parsedRun struct{ FlowRun }
+
+// UnmarshalJSON implements json.Unmarshaler. What cannot be read is the run's Err.
+func (r *parsedRun) UnmarshalJSON(data []byte) error {
+	r.FlowRun = parseRun(data)
+	return nil
+}
+
 // parseRun is tolerant per run: one that cannot be read must not hide the others
 // (D-28). A run without a readable id has the id "".
-func parseRun(data json.RawMessage, history bool) FlowRun {
+func parseRun(data []byte) FlowRun {
 	var w wireRun
-	if err := json.Unmarshal(data, &w); err != nil {
+	err := json.Unmarshal(data, &w)
+	if err == nil {
+		err = w.bounded()
+	}
+	if err != nil {
 		var only struct {
 			ID flowrun.ID `json:"id"`
 		}
@@ -242,7 +290,7 @@ func parseRun(data json.RawMessage, history bool) FlowRun {
 	}
 	run := FlowRun{Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version}, Name: w.Name, Flow: w.Flow, RunConfig: w.RunConfig, labels: labels{own: w.Labels, environment: w.Flow.Environment}}
 	run.State, run.Err = ParseState(w.State)
-	if history && run.Err == nil {
+	if len(w.States) > 0 && run.Err == nil {
 		run.History, run.Err = parseRows(w.States)
 	}
 	return run

@@ -43,10 +43,4 @@ func (c *Client) FlowRun(ctx context.Context, id flowrun.ID) (FlowRun, error) {
 }
 
 // ParseFlowRun reads a flow run as the API answers it. A history in it is used.
-func ParseFlowRun(data json.RawMessage) FlowRun {
-	var some struct {
-		States []json.RawMessage `json:"states"`
-	}
-	_ = json.Unmarshal(data, &some) // parseRun says what is wrong
-	return parseRun(data, len(some.States) > 0)
-}
+func ParseFlowRun(data json.RawMessage) FlowRun { return parseRun(data) }

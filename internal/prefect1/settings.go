@@ -49,13 +49,11 @@ func (c *Client) readSettings(ctx context.Context, r Registration) error {
 // fetchSettings gives what the config says, what of it is left out, and why its
 // labels are not known.
 func (c *Client) fetchSettings(ctx context.Context, id string) (s Settings, warning, err error) {
-	var out struct {
-		Configs []*struct {
-			Settings json.RawMessage `json:"settings"`
-		} `json:"agent_config"`
-	}
+	type config struct{ Settings json.RawMessage }
+	var configs []*config
+	into := object{"agent_config": list[*config]{1, &configs}}
 	query := fmt.Sprintf(`query { agent_config(where: { id: { _eq: %s } }) { settings } }`, quote(id))
-	err = c.repeat(ctx, query, nil, &out)
+	err = c.repeat(ctx, manyNames, query, nil, into)
 	malformed, _ := errors.AsType[*MalformedError](err)
 	switch {
 	case malformed != nil && !malformed.page():
@@ -64,12 +62,12 @@ func (c *Client) fetchSettings(ctx context.Context, id string) (s Settings, warn
 		return Settings{}, err, nil
 	case err != nil:
 		return Settings{}, nil, err
-	case out.Configs == nil || slices.Contains(out.Configs, nil):
+	case configs == nil || slices.Contains(configs, nil):
 		return Settings{}, nil, &MalformedError{Err: errors.New("agent_config: want a list of objects")}
-	case len(out.Configs) == 0:
+	case len(configs) == 0:
 		return Settings{}, fmt.Errorf("there is none with the id %q", id), nil
 	}
-	return parseSettings(out.Configs[0].Settings)
+	return parseSettings(configs[0].Settings)
 }
 
 // fieldUnknown reports whether the server's schema lacks what was asked for. Apollo

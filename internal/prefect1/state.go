@@ -149,14 +149,23 @@ func encodeState(w flowrun.Write, version string) map[string]any {
 // encodePutBack writes a state again with all its data: results, tags and what a
 // newer client may have added. ok is false if the data is no state.
 func encodePutBack(w flowrun.Write) (state map[string]any, ok bool) {
-	if json.Unmarshal(w.Inner, &state) != nil || state == nil {
+	var whole, context map[string]json.RawMessage
+	if json.Unmarshal(w.Inner, &whole) != nil || whole == nil {
 		return nil, false
 	}
-	context, isObject := state["context"].(map[string]any)
-	if !isObject {
-		context = map[string]any{}
-	}
-	maps.Copy(context, markContext(w.Mark))
-	state["context"] = context
+	_ = json.Unmarshal(whole["context"], &context) // what is no object holds nothing of ours
+	marked := withValues(context)
+	maps.Copy(marked, markContext(w.Mark))
+	state = withValues(whole)
+	state["context"] = marked
 	return state, true
+}
+
+// withValues are fields as they travel, beside those that are still to be written.
+func withValues(fields map[string]json.RawMessage) map[string]any {
+	out := make(map[string]any, len(fields)+1)
+	for name, data := range fields {
+		out[name] = data
+	}
+	return out
 }

@@ -91,10 +91,17 @@ func TestPutBackKeepsTheData(t *testing.T) {
 	t.Parallel()
 	inner := `{"type":"Success","message":"done","context":{"tags":["a"]},"_result":{"type":"PrefectResult","location":"42"},"x":1}`
 	w := flowrun.Write{Type: flowrun.Success, Inner: json.RawMessage(inner), Mark: flowrun.Mark{Kind: flowrun.PutBack, Agent: "a", Place: flowrun.Place{UID: "p"}, On: 3}}
-	got := encodeState(w, Version1)
+	data, err := json.Marshal(encodeState(w, Version1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
 	want := map[string]any{
 		"type": "Success", "message": "done", "_result": map[string]any{"type": "PrefectResult", "location": "42"}, "x": 1.0,
-		"context": map[string]any{"tags": []any{"a"}, "agent": "a", "place": "p", "on": 3, "put_back": true},
+		"context": map[string]any{"tags": []any{"a"}, "agent": "a", "place": "p", "on": 3.0, "put_back": true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
@@ -134,12 +141,10 @@ func FuzzParseRun(f *testing.F) {
 	f.Add([]byte(`{"id":"a","serialized_state":null}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, history := range []bool{true, false} {
-			run := parseRun(data, history)
-			if run.Err == nil && run.State.Type == "" {
-				t.Error("a readable run without a state")
-			}
-			flowrun.Fold(run.History)
+		run := parseRun(data)
+		if run.Err == nil && run.State.Type == "" {
+			t.Error("a readable run without a state")
 		}
+		flowrun.Fold(run.History)
 	})
 }

@@ -31,27 +31,19 @@ func (c *Client) SetStates(ctx context.Context, writes []flowrun.Write) error {
 			"flow_run_id": w.FlowRunID, "version": w.Version, "state": encodeState(w, c.o.CoreVersion),
 		}
 	}
-	var out struct {
-		Set *struct {
-			States []*struct {
-				ID      string `json:"id"`
-				Status  string `json:"status"`
-				Message string `json:"message"`
-			} `json:"states"`
-		} `json:"set_flow_run_states"`
-	}
+	type written struct{ ID, Status, Message string }
+	var answered []*written
+	into := object{"set_flow_run_states": object{"states": list[*written]{len(writes), &answered}}}
 	const query = `mutation($input: set_flow_run_states_input!) { set_flow_run_states(input: $input) { states { id status message } } }`
-	err := c.once(ctx, query, vars(map[string]any{"states": states}), &out)
+	err := c.once(ctx, oneThing+perWrite*int64(len(writes)), query, vars(map[string]any{"states": states}), into)
 	refused := &RefusedError{Refused: map[string]string{}}
-	if out.Set != nil {
-		for _, s := range out.Set.States {
-			switch {
-			case s == nil || s.Status == statusSuccess || s.Status == "":
-			case s.Status == statusQueued:
-				refused.Queued = append(refused.Queued, s.ID)
-			default:
-				refused.Refused[s.ID] = s.Message
-			}
+	for _, s := range answered {
+		switch {
+		case s == nil || s.Status == statusSuccess || s.Status == "":
+		case s.Status == statusQueued:
+			refused.Queued = append(refused.Queued, s.ID)
+		default:
+			refused.Refused[s.ID] = s.Message
 		}
 	}
 	if len(refused.Queued)+len(refused.Refused) > 0 {
@@ -75,16 +67,13 @@ func (c *Client) WriteLogs(ctx context.Context, logs []flowrun.Log) error {
 			lines[i]["timestamp"] = l.Time.UTC().Format(layout)
 		}
 	}
-	var out struct {
-		Write *struct {
-			Success bool `json:"success"`
-		} `json:"write_run_logs"`
-	}
+	var success bool
+	into := object{"write_run_logs": object{"success": value{&success}}}
 	const query = `mutation($input: write_run_logs_input!) { write_run_logs(input: $input) { success } }`
-	if err := c.once(ctx, query, vars(map[string]any{"logs": lines}), &out); err != nil {
+	if err := c.once(ctx, oneThing, query, vars(map[string]any{"logs": lines}), into); err != nil {
 		return fmt.Errorf("write run logs: %w", err)
 	}
-	if out.Write == nil || !out.Write.Success {
+	if !success {
 		return errors.New("write run logs: the server answered without success")
 	}
 	return nil

@@ -28,13 +28,11 @@ func (c *Client) Claims(ctx context.Context, after flowrun.ID) ([]Claim, error) 
 		behind = ", id: { _gt: " + quote(string(after)) + " }"
 	}
 	query := fmt.Sprintf(`query { flow_run(where: { state: { _eq: "Submitted" }%s }, order_by: { id: asc }, limit: %d) { id version } }`, behind, pageSize)
-	var out struct {
-		Claims []Claim `json:"flow_run"`
-	}
-	if err := c.repeat(ctx, query, nil, &out); err != nil {
+	claims := []Claim{}
+	into := object{"flow_run": list[Claim]{pageSize, &claims}}
+	if err := c.repeat(ctx, manyNames, query, nil, into); err != nil {
 		return nil, fmt.Errorf("query submitted flow runs: %w", err)
 	}
-	claims := out.Claims[:min(len(out.Claims), pageSize)]
 	for i, claim := range claims {
 		if claim.ID <= after || !wellFormed(claim.ID) { // else one page would follow the other for ever
 			return claims[:i], nil
@@ -52,7 +50,7 @@ func (c *Client) FlowRunsByID(ctx context.Context, ids []flowrun.ID) ([]FlowRun,
 	}
 	fields := c.session.Load().dialect.runFields()
 	runs, err := divide(ctx, &c.hostileRuns, ids, func(ctx context.Context, ids []flowrun.ID) ([]FlowRun, error) {
-		return c.readRuns(ctx, fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), fields, historyRows)
+		return c.readRuns(ctx, len(ids), fmt.Sprintf(`{ id: { _in: [%s] } }`, quoteIDs(ids)), fields, historyRows)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("query flow runs: %w", c.learn(ctx, err))
@@ -104,11 +102,12 @@ func (c *Client) overdue(ctx context.Context, before time.Time, s *session, page
   scheduled: flow_run(where: { state: { _eq: "Scheduled" }, state_start_time: { _lte: %[1]s }%[2]s }, order_by: { state_start_time: asc }, limit: %[3]d, offset: %[4]d) { id %[5]s }
   running: flow_run(where: { state: { _eq: "Running" }, task_runs: { state_start_time: { _lte: %[1]s } }%[2]s }, order_by: { id: asc }, limit: %[3]d, offset: %[4]d) { id %[5]s }
 }`
-	var out struct{ Scheduled, Running []wireRun }
-	if err := c.repeat(ctx, fmt.Sprintf(query, due, tenant, pageSize, page*pageSize, fields), nil, &out); err != nil {
+	var scheduled, running []wireRun
+	into := object{"scheduled": list[wireRun]{pageSize, &scheduled}, "running": list[wireRun]{pageSize, &running}}
+	if err := c.repeat(ctx, maxAnswer, fmt.Sprintf(query, due, tenant, pageSize, page*pageSize, fields), nil, into); err != nil {
 		return nil, fmt.Errorf("query overdue flow runs: %w", err)
 	}
-	return append(out.Scheduled, out.Running...), nil
+	return append(scheduled, running...), nil
 }
 
 // Takes reports whether an agent with these labels would be offered the run. Where
@@ -124,7 +123,7 @@ type labels struct {
 // fit is the server's rule: an agent takes the runs whose labels it has all, and one
 // with labels takes none without. Labels that are no list of texts suit nobody.
 func (l labels) fit(agent []string) bool {
-	var run []string
+	var run texts
 	var err error
 	switch l.source {
 	case labelsUnknown:
@@ -132,12 +131,24 @@ func (l labels) fit(agent []string) bool {
 	case labelsOfRun:
 		err = unmarshal(l.own, &run)
 	case labelsOfEnvironment:
-		var environment struct{ Labels []string }
+		var environment struct{ Labels texts }
 		err = unmarshal(l.environment, &environment)
 		run = environment.Labels
 	}
 	without := func(label string) bool { return !slices.Contains(agent, label) }
 	return err == nil && !slices.ContainsFunc(run, without) && (len(run) > 0 || len(agent) == 0)
+}
+
+// maxLabels bounds the labels of one run, and of one agent.
+const maxLabels = 1000
+
+// texts are labels.
+type texts []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *texts) UnmarshalJSON(data []byte) (err error) {
+	*t, err = decodeList[string](data, maxLabels)
+	return err
 }
 
 // unmarshal takes what is missing for null.
