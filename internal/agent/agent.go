@@ -27,6 +27,8 @@ import (
 // API is the part of the Prefect API that the agent uses.
 type API interface {
 	Connect(ctx context.Context, r prefect1.Registration) error
+	// Refresh asks again for what is open or was refused since.
+	Refresh(ctx context.Context, r prefect1.Registration) error
 	RunsInQueue(ctx context.Context, before time.Time, labels []string) ([]flowrun.ID, error)
 	FlowRuns(ctx context.Context, ids []flowrun.ID, now time.Time) ([]prefect1.FlowRun, error)
 	// Claims, FlowRunsByID and Overdue find what the queue does not show.
@@ -186,8 +188,14 @@ func (a *Agent) configure(s prefect1.Settings) {
 	if len(a.c.Labels) == 0 {
 		a.c.Labels = s.Labels
 	}
+	a.launch.make.change(func(job *jobspec.Settings) { job.Labels = a.c.Labels })
+	a.supply(s)
+	a.launch.make.ready()
+}
+
+// supply gives Jobs the variables of the agent's config that they do not have.
+func (a *Agent) supply(s prefect1.Settings) {
 	a.launch.make.change(func(job *jobspec.Settings) {
-		job.Labels = a.c.Labels
 		given := map[string]bool{}
 		for _, v := range job.EnvVars {
 			given[v.Name] = true
@@ -199,7 +207,6 @@ func (a *Agent) configure(s prefect1.Settings) {
 			}
 		}
 	})
-	a.launch.make.ready()
 }
 
 // progress says that a poll was answered, and whether what it finds can be started.

@@ -87,7 +87,9 @@ func ask[T any](m *mortal, name string, effect func() (T, error)) (got T, err er
 	return got, err
 }
 
-func (m *mortal) TenantID() string            { return "" }
+func (m *mortal) TenantID() string                                     { return "" }
+func (m *mortal) Refresh(context.Context, prefect1.Registration) error { return nil }
+
 func (m *mortal) Settings() prefect1.Settings { return prefect1.Settings{} }
 func (m *mortal) Lives(id string) bool        { return m.cluster.Lives(id) }
 

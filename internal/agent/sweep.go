@@ -47,7 +47,7 @@ type sweeper struct {
 // run sweeps until ctx ends.
 func (s *sweeper) run(ctx context.Context) {
 	for last := ""; ; {
-		err, text := errors.Join(s.repair(ctx), s.widen(ctx)), ""
+		err, text := errors.Join(s.refresh(ctx), s.repair(ctx), s.widen(ctx)), ""
 		if err != nil {
 			text = err.Error()
 			s.health.Fail(text)
@@ -63,6 +63,15 @@ func (s *sweeper) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// refresh makes good what the start or a server's change of mind left open.
+func (s *sweeper) refresh(ctx context.Context) error {
+	if err := s.a.api.Refresh(ctx, s.a.c.Registration); err != nil {
+		return err
+	}
+	s.a.supply(s.a.api.Settings())
+	return nil
 }
 
 // widen passes on what the queue keeps back (D-21).

@@ -103,6 +103,8 @@ func (s *server) shown(id flowrun.ID) (int, flowrun.StateType) {
 
 func (s *server) TenantID() string { return "" }
 
+func (s *server) Refresh(context.Context, prefect1.Registration) error { return nil }
+
 func (s *server) Settings() prefect1.Settings { return prefect1.Settings{} }
 
 func (s *server) Connect(context.Context, prefect1.Registration) error { return nil }

@@ -110,12 +110,16 @@ func TestCompressedFlood(t *testing.T) {
 }
 
 // clientOf makes a client of a server that misbehaves.
-func clientOf(t *testing.T, server *badserver.Server) *prefect1.Client {
+func clientOf(t *testing.T, server *badserver.Server, changes ...func(*prefect1.Options)) *prefect1.Client {
 	t.Helper()
-	client, err := prefect1.New(prefect1.Options{
+	o := prefect1.Options{
 		API: "http://p.test", CoreVersion: prefect1.Version1, HTTP: &http.Client{Transport: retryhttp.New(retryhttp.Options{Base: server.Transport(t)})},
-		Logger: slog.New(slog.DiscardHandler),
-	})
+		Credential: func() (string, error) { return "k", nil }, Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	client, err := prefect1.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,10 +73,16 @@ type session struct {
 	tenantID string
 	// agentDoubtful and tenantDoubtful say that the server has refused the id.
 	agentDoubtful, tenantDoubtful bool
-	dialect                       dialect
-	// settings are those of the agent's config, configured says that they were read.
+	// unregistrable says that the server has no registration of agents.
+	unregistrable bool
+	dialect       dialect
+	// settings are those of the agent's config, configured says that they were read, and
+	// complaint what was said of them.
 	settings   Settings
 	configured bool
+	complaint  string
+	// introspected says that the server showed its schema or refused to, shown that it did.
+	introspected, shown bool
 	// settled says that the dialect was read from the server, so that no
 	// validation error may change it any more.
 	settled bool
@@ -144,7 +150,9 @@ func (c *Client) call(ctx context.Context, most int64, query string, variables a
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing is left to be lost
 	if resp.StatusCode >= http.StatusBadRequest {
-		return c.refused(resp)
+		err := c.refused(resp)
+		c.doubt(err)
+		return err
 	}
 	from := &source{ctx: ctx, body: resp.Body, left: most, most: most, large: c.large}
 	defer from.leave()

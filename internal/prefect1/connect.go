@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -48,6 +49,45 @@ func (c *Client) Connect(ctx context.Context, r Registration) error {
 	return nil
 }
 
+// Refresh asks again for what an answer that nobody could read left open at Connect, and
+// for the ids of agent and tenant if the server has refused them since. Most times there
+// is nothing to ask.
+func (c *Client) Refresh(ctx context.Context, r Registration) error {
+	steps := []func(context.Context, Registration) error{
+		func(ctx context.Context, _ Registration) error { return c.findDialect(ctx) }, c.findTenantAgain, c.register, c.readSettings,
+	}
+	for _, step := range steps {
+		if err := step(ctx, r); err != nil {
+			return fmt.Errorf("ask %s again: %w", c.shown(), err)
+		}
+	}
+	return nil
+}
+
+// findTenantAgain asks where the schema says that there are tenants. What a refusal
+// teaches of the generation says less.
+func (c *Client) findTenantAgain(ctx context.Context, r Registration) error {
+	if s := c.session.Load(); !s.shown && !s.tenantDoubtful {
+		return nil
+	}
+	return c.findTenant(ctx, r)
+}
+
+// doubt notes which id a refusal is about, so that it is asked for again.
+func (c *Client) doubt(err error) {
+	if !answered(err) {
+		return
+	}
+	text := strings.ToLower(err.Error())
+	agent, tenant := strings.Contains(text, "agent"), strings.Contains(text, "tenant")
+	if agent || tenant {
+		c.update(func(s *session) {
+			s.agentDoubtful = s.agentDoubtful || agent
+			s.tenantDoubtful = s.tenantDoubtful || tenant
+		})
+	}
+}
+
 // shown is the address without the password that it may hold.
 func (c *Client) shown() string {
 	u, err := url.Parse(c.o.API)
@@ -69,18 +109,21 @@ func (c *Client) update(change func(*session)) {
 }
 
 func (c *Client) findDialect(ctx context.Context) error {
-	if c.session.Load().settled {
+	if c.session.Load().introspected {
 		return nil
 	}
 	d, ok, err := c.introspect(ctx)
-	if err != nil {
+	if err != nil && !answered(err) {
 		return err
+	}
+	if err == nil {
+		c.update(func(s *session) { s.introspected = true })
 	}
 	if !ok {
 		c.o.Logger.DebugContext(ctx, "schema not readable, assuming the server of this command's time", slog.String("component", "prefect"))
 		return nil
 	}
-	c.update(func(s *session) { s.dialect, s.settled = d, true })
+	c.update(func(s *session) { s.dialect, s.settled, s.shown = d, true, true })
 	return nil
 }
 
@@ -105,7 +148,7 @@ func (c *Client) checkScope(ctx context.Context, _ Registration) error {
 
 func (c *Client) findTenant(ctx context.Context, _ Registration) error {
 	s := c.session.Load()
-	if s.tenantID != "" || !s.dialect.tenants {
+	if known := s.tenantID != "" && !s.tenantDoubtful; known || c.o.TenantID != "" || !s.dialect.tenants {
 		return nil
 	}
 	if c.o.Cloud {
@@ -116,7 +159,7 @@ func (c *Client) findTenant(ctx context.Context, _ Registration) error {
 		return c.learn(ctx, err)
 	}
 	// The other generation has no tenants, so no later refusal speaks of the generation.
-	c.update(func(s *session) { s.tenantID, s.settled = tenants[0], true })
+	c.update(func(s *session) { s.tenantID, s.tenantDoubtful, s.settled = tenants[0], false, true })
 	return nil
 }
 
@@ -162,7 +205,7 @@ func (c *Client) tenantOfKey(ctx context.Context) error {
 	}
 	tenant, err := c.authTenant(ctx)
 	if err == nil {
-		c.update(func(s *session) { s.tenantID = tenant })
+		c.update(func(s *session) { s.tenantID, s.tenantDoubtful = tenant, false })
 	}
 	return err
 }
@@ -183,7 +226,7 @@ func (c *Client) authTenant(ctx context.Context) (string, error) {
 // register follows the two releases: 0.11.0 registers on Cloud only, 1.4.1 always.
 func (c *Client) register(ctx context.Context, r Registration) error {
 	s := c.session.Load()
-	if s.agentID != "" || (c.o.CoreVersion == Version0 && !c.o.Cloud) {
+	if known := s.agentID != "" && !s.agentDoubtful || s.unregistrable; known || (c.o.CoreVersion == Version0 && !c.o.Cloud) {
 		return nil
 	}
 	labels := r.Labels
@@ -216,6 +259,7 @@ func (c *Client) unregistrable(ctx context.Context, err error) error {
 	var gql *GraphQLError
 	if s := c.session.Load(); errors.As(err, &gql) && gql.Invalid() && s.settled && !s.dialect.tenants {
 		c.o.Logger.DebugContext(ctx, "server has no agent registration", slog.String("component", "prefect"))
+		c.update(func(s *session) { s.unregistrable = true })
 		return nil
 	}
 	return c.learn(ctx, err)

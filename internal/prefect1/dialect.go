@@ -68,23 +68,22 @@ func (t typeFields) has(name string) bool {
 	return false
 }
 
-// introspect reads the dialect from the schema. ok is false where the server
-// refuses or answers nothing useful; err is set only when nothing was answered.
+// introspect reads the dialect from the schema. ok is false where the server refuses to
+// show it. After an error it is to be asked again, also where the answer is unreadable.
 func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error) {
 	var out struct{ Queue, Run, Flow, Group *typeFields }
 	into := object{"queue": value{&out.Queue}, "run": value{&out.Run}, "flow": value{&out.Flow}, "group": value{&out.Group}}
 	err = c.call(ctx, manyNames, introspection, nil, into)
 	var gql *GraphQLError
 	var status *retryhttp.StatusError
-	var malformed *MalformedError
-	if errors.As(err, &gql) || errors.As(err, &malformed) || (errors.As(err, &status) && !status.Temporary()) {
+	if errors.As(err, &gql) || (errors.As(err, &status) && !status.Temporary()) {
 		return dialect{}, false, nil
+	}
+	if err == nil && (out.Queue == nil || out.Run == nil || out.Flow == nil) {
+		err = &MalformedError{Err: errors.New("a part of the schema is missing")}
 	}
 	if err != nil {
 		return dialect{}, false, err
-	}
-	if out.Queue == nil || out.Run == nil || out.Flow == nil {
-		return dialect{}, false, nil
 	}
 	return dialect{
 		tenants:     out.Queue.has("tenant_id"),

@@ -39,10 +39,17 @@ func (c *Client) readSettings(ctx context.Context, r Registration) error {
 	if err != nil && (len(r.Labels) == 0 || !answered(err)) {
 		return fmt.Errorf("agent config %q: %w", r.ConfigID, err)
 	}
-	if err := errors.Join(warning, err); err != nil {
-		c.o.Logger.WarnContext(ctx, "agent config not applied in full", slog.String("component", "prefect"), slog.Any("error", err))
+	complaint := ""
+	if said := errors.Join(warning, err); said != nil {
+		complaint = said.Error()
 	}
-	c.update(func(s *session) { s.settings, s.configured = settings, true })
+	if complaint != "" && complaint != c.session.Load().complaint {
+		c.o.Logger.WarnContext(ctx, "agent config not applied in full", slog.String("component", "prefect"), slog.String("error", complaint))
+	}
+	_, malformed := errors.AsType[*MalformedError](err)
+	c.update(func(s *session) {
+		s.settings, s.configured, s.complaint = settings, !malformed && !beyond(err), complaint
+	})
 	return nil
 }
 
