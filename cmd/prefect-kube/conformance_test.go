@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,11 +23,12 @@ import (
 
 // vector is one recorded call of the reference's command line.
 type vector struct {
-	core  string // the release, by folder
+	core  string // the form of the command, Core0 or Core1
 	Input struct {
 		Command     []string
 		Capture     string
-		Environment map[string]string
+		Environment environment
+		Files       map[string]string
 		HomeFiles   map[string]string `json:"home_files"`
 	}
 	Expected struct {
@@ -34,8 +36,11 @@ type vector struct {
 		Config    map[string]any
 		ExitCode  int `json:"exit_code"`
 		Params    []param
+		Stderr    string
+		Exception *struct{ Class, Message string }
 	}
 	Deviates []deviation
+	Versions []string
 	Feature  string
 }
 
@@ -101,11 +106,21 @@ func TestConformanceCLI(t *testing.T) {
 		root, other = filepath.Join("..", "..", "conformance"), false
 	}
 	rows := map[int]int{}
-	for _, core := range []string{config.Core0, config.Core1} {
-		row := conformFolder(t, filepath.Join(root, "cli", core), core, rows)
-		t.Log(row)
-		if !other {
-			checkPage(t, row)
+	for _, pattern := range []string{filepath.Join("cli", "*"), filepath.Join("releases", "*", "cli")} {
+		folders, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range folders {
+			name, err := filepath.Rel(root, folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := conformFolder(t, folder, filepath.ToSlash(name), rows)
+			t.Log(row)
+			if !other {
+				checkPage(t, row)
+			}
 		}
 	}
 	if !other { // another part of the corpus need not have every difference
@@ -114,23 +129,23 @@ func TestConformanceCLI(t *testing.T) {
 }
 
 // conformFolder runs all cases of a folder and gives the row that counts them.
-func conformFolder(t *testing.T, folder, core string, rows map[int]int) string {
+func conformFolder(t *testing.T, folder, name string, rows map[int]int) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases in %s: %v", folder, err)
 	}
 	counts := &tally{rows: rows}
-	t.Run(core, func(t *testing.T) {
+	t.Run(name, func(t *testing.T) {
 		for _, file := range files {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 				t.Parallel()
-				v := readVector(t, file, core)
+				v := readVector(t, file)
 				counts.add(t, v, conform(t, v))
 			})
 		}
 	})
-	return fmt.Sprintf("| cli/%s | %d | %d | %d | 0 | %d |", core, counts.cases, counts.equal, counts.named, counts.failed)
+	return fmt.Sprintf("| %s | %d | %d | %d | 0 | %d |", name, counts.cases, counts.equal, counts.named, counts.failed)
 }
 
 func checkPage(t *testing.T, row string) {
@@ -157,45 +172,91 @@ func checkRows(t *testing.T, rows map[int]int) {
 	}
 }
 
-func readVector(t *testing.T, file, core string) vector {
+func readVector(t *testing.T, file string) vector {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := vector{core: core}
+	var v vector
 	if err := json.Unmarshal(data, &v); err != nil {
 		t.Fatal(err)
 	}
+	v.core = v.form()
 	return v
 }
 
+// form is that of the command of a case: 1.x has the kind of agent before the verb.
+func (v vector) form() string {
+	if len(v.Input.Command) > 1 && v.Input.Command[1] == "kubernetes" {
+		return config.Core1
+	}
+	return config.Core0
+}
+
+// conform runs one case. A panic is a failure of this case and hides no other.
 func conform(t *testing.T, v vector) []difference {
 	t.Helper()
+	defer func() {
+		if broken := recover(); broken != nil {
+			t.Errorf("panic: %v\n%s", broken, debug.Stack())
+		}
+	}()
 	if v.Expected.Params != nil {
 		return compareOptions(t, v)
 	}
-	home := t.TempDir()
-	for name, content := range v.Input.HomeFiles {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(home, name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(home, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	env := []string{"HOME=" + home}
-	for name, value := range v.Input.Environment {
-		env = append(env, name+"="+strings.ReplaceAll(value, "{{HOME}}", home))
-	}
+	places, env := v.prepare(t)
 	if v.Feature == "real-start" {
 		return differences(facts{"exit": strconv.Itoa(v.Expected.ExitCode)}, startForReal(t, v, env))
 	}
-	return compareCall(t, v, home, env)
+	return compareCall(t, v, places, env)
+}
+
+// prepare writes the files of a case and puts their folders where it names them.
+func (v *vector) prepare(t *testing.T) (places *strings.Replacer, env []string) {
+	t.Helper()
+	home, dir := t.TempDir(), t.TempDir()
+	for folder, files := range map[string]map[string]string{home: v.Input.HomeFiles, dir: v.Input.Files} {
+		for name, content := range files {
+			path := filepath.Join(folder, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	places = strings.NewReplacer("{{HOME}}", home, "{{DIR}}", dir)
+	for i, word := range v.Input.Command {
+		v.Input.Command[i] = places.Replace(word)
+	}
+	env = []string{"HOME=" + home}
+	for name, value := range v.Input.Environment {
+		v.Input.Environment[name] = places.Replace(value)
+		env = append(env, name+"="+v.Input.Environment[name])
+	}
+	return places, env
+}
+
+// environment holds variables. A case may have any JSON for one.
+type environment map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *environment) UnmarshalJSON(data []byte) error {
+	var values map[string]any
+	if err := json.Unmarshal(data, &values); err != nil {
+		return err
+	}
+	*e = environment{}
+	for name, value := range values {
+		(*e)[name] = written(value)
+	}
+	return nil
 }
 
 // compareCall runs one command line with recorders in the place of what it leads to.
-func compareCall(t *testing.T, v vector, home string, env []string) []difference {
+func compareCall(t *testing.T, v vector, places *strings.Replacer, env []string) []difference {
 	t.Helper()
 	// The recorder of the reference stands before the check of the credential.
 	if v.Expected.Config["backend"] == config.Cloud {
@@ -222,7 +283,7 @@ func compareCall(t *testing.T, v vector, home string, env []string) []difference
 	got["exit"] = strconv.Itoa(code)
 	want := recorded(v)
 	for name, text := range want {
-		want[name] = strings.ReplaceAll(text, "{{HOME}}", home)
+		want[name] = places.Replace(text)
 	}
 	// The recorder shows no stored login, which the client behind it reads.
 	if _, stored := v.Input.HomeFiles[".prefect/auth.toml"]; stored {

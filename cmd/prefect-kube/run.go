@@ -68,6 +68,7 @@ func run(ctx context.Context, args, env []string, s streams, c commands) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
+	addExamples(root) // cobra's own commands keep the writer that there is now
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitClean

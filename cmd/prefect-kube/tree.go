@@ -21,7 +21,6 @@ func (c *cli) root(name string) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(helpful(root.HelpFunc()))
 	root.AddCommand(c.agent(), c.resourceManager(), c.render(), c.doctor(), c.dev(), versionCommand())
-	addExamples(root)
 	return root
 }
 

@@ -31,7 +31,9 @@ func enter(t *testing.T, line string, env ...string) (code int, said string, got
 func TestEveryCommandHasAnExample(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}
-	walk((&cli{}).root("prefect-kube"), func(cmd *cobra.Command) {
+	root := (&cli{}).root("prefect-kube")
+	addExamples(root)
+	walk(root, func(cmd *cobra.Command) {
 		_, path, _ := strings.Cut(cmd.CommandPath(), " ")
 		used[path] = true
 		if cmd.Example == "" {
