@@ -288,6 +288,19 @@ func (p *page) changes() {
 	p.text("That a run starts exactly once rests on these, so they cannot be left out:")
 	p.table([]string{"Difference", "Defect", "What we do"}, fixed)
 	p.manifests()
+	p.releases()
+}
+
+func (p *page) releases() {
+	p.text("## Defaults of Jobs by release",
+		"What a Job has where nobody says anything else changed from release to release of the Python agents. A Job follows the flow's own release, which is its core version. "+
+			"For a flow with an environment that is every row. For a flow with a run config it is what the built-in template has and the image; its variables are those of 1.4.1, which flows of every release understand. "+
+			"A flow without a known release counts as one of 0.11.0 if it has an environment, and of 1.4.1 otherwise. `render --reference` prints the Job of one release's agent, and that has every row.")
+	var rows [][]string
+	for _, d := range jobspec.Defaults() {
+		rows = append(rows, []string{string(d.Kind), d.Name, d.Value, d.Since, d.Until})
+	}
+	p.table([]string{"Flow with", "What", "Value", "From", "Until before"}, rows)
 }
 
 func (p *page) manifests() {

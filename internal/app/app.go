@@ -185,6 +185,7 @@ func (s *started) reaper(watch reaper.Watch, place flowrun.Place) (*reaper.Reape
 		Policy: reaper.Policy{
 			Agent: s.id, Place: place, Namespace: s.cfg.Namespace, LogName: reportName(s.cfg), Grace: s.cfg.Grace,
 			DeleteFinished: s.cfg.DeleteFinishedJobs, SendLogs: s.cfg.SendLogs, Settle: s.settle(), Standby: s.standby,
+			Hint: func(refusal string) string { return jobspec.RefusalHint(refusal, s.cfg.Keep) },
 		},
 	})
 }

@@ -163,6 +163,7 @@ var differences = []difference{
 	{"D-31", "0.11.0", always, "run/*/job/*.env[PREFECT__CONTEXT__NAMESPACE]", "*", `"*"`, "the namespace really used"},
 	{"D-32", "*", always, "run/*/job/*.imagePullSecrets[*].name", "*", "*", "no pull secret without a name, and each by its own name"},
 	{"D-33", "0.11.0", always, "run/*/job/*.resources.limits.cpu", "*", "*", "no cpu limit unless one is set"},
+	{"D-33", "0.11.0", always, "run/*/job/*.env[PREFECT__LOGGING__LEVEL]", `"DEBUG"`, "*", "the log level is the agent's setting, if it has one"},
 	{"D-37", "0.11.0", always, "run/*/job/*.env[PREFECT__BACKEND]", absent, "*", "the backend is passed"},
 	{"D-33", "*", sized, "run/*/job/*.imagePullPolicy", "*", "*", "the agent's pull policy is the default"},
 	{"D-43", "1.4.1", sized, "run/*/job/*.resources.*", absent, "*", "the agent's memory and cpu are defaults for these flows too"},

@@ -200,6 +200,12 @@ func illnesses(t *testing.T) map[string]illness {
 		"a template with a slip, and a quota": {flags: map[string][]string{"job-template": {"testdata/slip.yaml"}}, denied: []*override{deny("POST", "/jobs$", 422, "spec: too much")}, want: []string{
 			"warn  job: ", "      mend: did you mean tolerations?", `fail  job: create jobs "prefect-job-`, "      mend: check the job template, and what",
 		}},
+		"an address that Pods do not reach": {flags: map[string][]string{"api": {"http://localhost:4200"}}, want: []string{
+			"warn  job: PREFECT__CLOUD__API is a loopback address, which in a Pod is the Pod itself", "      mend: give an address that Pods reach\n",
+		}},
+		"a refusal of our own change": {denied: []*override{deny("POST", "/jobs$", 422, "spec.template.spec.securityContext.seccompProfile: not allowed")}, want: []string{
+			`fail  job: create jobs "prefect-job-`, "      mend: seccompProfile is a change that this agent makes",
+		}},
 		"a template with a signature": {flags: map[string][]string{"job-template": {signed}}, want: []string{"ok    job template: " + strings.TrimSuffix(signed, "?X-Amz-Signature=hush") + "\n", "ok    job: "}},
 		"pod security": {via: way(func(*http.Request) {}, `299 - "would violate PodSecurity \"restricted:latest\": hush-hush"`, `299 - "deprecated"`), want: []string{
 			`warn  job: the API server warns: would violate PodSecurity "restricted:latest": [redacted]`, "warn  job: the API server warns: deprecated\n", "      mend: correct the template; what violates PodSecurity gets no Pod where namespace default enforces that level\n",

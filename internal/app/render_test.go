@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -187,6 +188,25 @@ func TestRenderReadsPythonCalls(t *testing.T) {
 	for _, want := range []string{"cpu: 1500m", `memory: "1024"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestRenderTellsWarnings(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.ResolveRender(config.Sources{Env: []string{"PREFECT__BACKEND=server", "PREFECT__CLOUD__API=http://127.0.0.1:4200"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := `{"id": "11111111-1111-4111-8111-111111111111", "flow": {"id": "f", "storage": {"type": "Local"}},
+	 "run_config": {"type": "KubernetesRun", "job_template": {"metadata": {"uid": "u"}, "spec": {"restartPolicy": "Never"}}}}`
+	var out, notes, told bytes.Buffer
+	if err := app.Render(t.Context(), cfg, fileOf(t, run), strings.NewReader(""), &out, &notes, slog.New(slog.NewTextHandler(&told, nil))); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"has metadata.uid, which are left out", "spec.restartPolicy is an unknown key", "move it to spec.template.spec", "PREFECT__CLOUD__API is a loopback address"} {
+		if strings.Count(told.String(), want) != 1 {
+			t.Errorf("%q is not told once:\n%s", want, told.String())
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,6 +63,8 @@ type Facts struct {
 	// now. Kubernetes keeps no time for most of what a Pod waits for.
 	Seen time.Time
 	Now  time.Time
+	// Hint says what else may be done about a refusal; nil if nobody knows more.
+	Hint func(refusal string) string
 }
 
 // Culprit is what a verdict is about.
@@ -206,9 +209,13 @@ func (f Facts) podless() Verdict {
 		return Verdict{Kind: Pending, Reason: NoPod, Since: f.Job.Created}
 	}
 	reason, c := refusal(e.Message)
+	mend := c.mend
+	if f.Hint != nil && !f.Job.Python {
+		mend = strings.TrimSpace(mend + " " + f.Hint(e.Message))
+	}
 	return Verdict{
 		Kind: Stuck, Reason: reason, Patience: c.patience,
-		Message: sentence(fmt.Sprintf("Job %q gets no pod: %s", f.Job.Name, c.text), e.Message, c.mend),
+		Message: sentence(fmt.Sprintf("Job %q gets no pod: %s", f.Job.Name, c.text), e.Message, mend),
 	}
 }
 

@@ -390,3 +390,19 @@ func TestStarted(t *testing.T) {
 		})
 	}
 }
+
+// TestARefusedPodGetsTheHint: what is known of our own changes stands behind the
+// refusal, and says nothing about the Jobs of others.
+func TestARefusedPodGetsTheHint(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		python bool
+		want   string
+	}{"ours": {false, "seccomp may not be set. about: Error creating"}, "of a Python agent": {true, "seccomp may not be set"}} {
+		f := verdictCase{job: job(), events: []corev1.Event{event("FailedCreate", "Error creating: seccomp may not be set")}}.facts()
+		f.Job.Python, f.Hint = c.python, func(refusal string) string { return "about: " + refusal }
+		if v := diagnose.Diagnose(f); !strings.Contains(v.Message, c.want) || strings.Contains(v.Message, "about: ") == c.python {
+			t.Errorf("%s: %q, want it to end with %q", name, v.Message, c.want)
+		}
+	}
+}

@@ -157,7 +157,7 @@ func (b *builder) knownStorage() (storage, error) {
 		return storage{}, err
 	case !knownStorage[store.kind] && b.keepsStorage():
 		return storage{}, &UnsupportedStorageError{FlowRun: string(b.run.ID), Type: store.kind, Kept: "{'type': ['Unsupported value: " + shorten(store.kind) + "']}"}
-	case !knownStorage[store.kind] && !b.lenient:
+	case !b.lenient && (!knownStorage[store.kind] || b.version.before(storageSince(store.kind))):
 		return storage{}, &FieldError{Field: "storage.type", Value: store.kind, Problem: "is an unsupported value"}
 	}
 	return store, nil

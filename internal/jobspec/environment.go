@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,6 +104,11 @@ func (b *builder) environmentImage() (string, error) {
 		}
 	}
 	var found faults
+	if b.release.does(nameLoads) && !b.lenient {
+		if _, err := b.knownStorage(); err != nil {
+			return "", err
+		}
+	}
 	metadata := ""
 	if b.lenient || b.release.does(nameMetadata) {
 		var err error
@@ -145,12 +151,37 @@ func (b *builder) metadataImage() (string, error) {
 	return *image, nil
 }
 
-// setEnvironmentVariables sets what the release sets. The reference writes by
-// position into the list of the template; here a variable is found by its name
-// (D-22). What --env has comes last and wins.
+// setEnvironmentVariables sets what the release sets, each by its name. What --env
+// has comes last and wins.
 func (b *builder) setEnvironmentVariables(container Tree) {
-	const path = "spec.template.spec.containers[0]"
-	env := b.templateVariables(container, path)
+	env := b.templateVariables(container, inContainer)
+	if b.settings.EnvironmentTemplatePath != "" && b.release.does(nameVolumes) && !b.lenient {
+		b.setByPosition(env)
+	} else {
+		env = b.setByName(env)
+	}
+	for _, v := range b.settings.EnvVars {
+		env = append(env, Tree{"name": v.Name, "value": v.Value})
+	}
+	container["env"] = env
+}
+
+// setByPosition is what the reference does with YAML_TEMPLATE, whatever the
+// variables there are (D-22).
+func (b *builder) setByPosition(env []any) {
+	const positions = 8
+	if len(env) < positions {
+		b.faults.add(b.ofTemplate(&FieldError{Field: inContainer + ".env", Problem: fmt.Sprintf("has fewer than %d variables", positions), Mend: "begin with a copy of job_spec.yaml"}))
+		return
+	}
+	for i, d := range b.release.variables()[:positions] {
+		if variable, ok := env[i].(Tree); ok {
+			variable["value"] = b.valueOf(d, nil)
+		}
+	}
+}
+
+func (b *builder) setByName(env []any) []any {
 	for _, d := range b.release.variables() {
 		value := b.valueOf(d, nil)
 		if b.lenient && d.Name == envLogToCloud {
@@ -159,16 +190,13 @@ func (b *builder) setEnvironmentVariables(container Tree) {
 		switch i := indexOf(env, d.Name); {
 		case i < 0:
 			env = append(env, Tree{"name": d.Name, "value": value})
-		case value == d.Value, b.lenient && d.Name == envLogLevel && b.settings.Defaulted.FlowLogLevel:
+		case value == d.Value, d.Name == envLogLevel && b.settings.Defaulted.FlowLogLevel:
 			// The built-in template is what says it, so another template may say something else.
 		default:
 			env[i] = Tree{"name": d.Name, "value": value}
 		}
 	}
-	for _, v := range b.settings.EnvVars {
-		env = append(env, Tree{"name": v.Name, "value": v.Value})
-	}
-	container["env"] = env
+	return env
 }
 
 func indexOf(env []any, name string) int {
@@ -187,6 +215,11 @@ func (b *builder) valueOf(d Default, image any) any {
 	case ofCredential:
 		if s.Token && d.Name == envAPIKey {
 			return ""
+		}
+		return s.Credential
+	case ofCredentialOrNull:
+		if s.Credential == "" && !b.lenient {
+			return nil
 		}
 		return s.Credential
 	case ofTenant:
@@ -267,12 +300,10 @@ func (b *builder) setEnvironmentSecrets(pod Tree) {
 	names := b.settings.ImagePullSecrets
 	joined := strings.Join(names, ",")
 	switch style := b.own.value(nameSecrets); {
-	case style == secretsAlways:
+	case style == secretsAlways, style == secretsOne && joined != "":
 		names = []string{joined}
-	case joined == "":
+	case style == secretsOne, b.lenient && joined == "":
 		names = nil
-	case style == secretsOne:
-		names = []string{joined}
 	}
 	switch {
 	case len(names) > 0:

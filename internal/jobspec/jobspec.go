@@ -12,6 +12,7 @@ package jobspec
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -188,6 +189,7 @@ type builder struct {
 	// release is the one whose Job is made; own is the flow's, as far as what a Job
 	// has by default goes.
 	release, own release
+	version      version
 	faults       faults
 	warnings     warnings
 }
@@ -206,7 +208,8 @@ func (b *builder) build() Tree {
 	case form == "":
 		form = lastRunConfig
 	}
-	b.release = newRelease(kind, versionOf(form, kind))
+	b.version = versionOf(form, kind)
+	b.release = newRelease(kind, b.version)
 	b.own = b.release
 	if b.lenient && b.settings.Reference == Auto {
 		b.own = newRelease(kind, versionOf(core, kind))
@@ -226,11 +229,12 @@ func known(reference string) bool {
 // kind is how the reference takes the flow: 1.0.0 and later know no environments,
 // the releases before 0.13.10 no run configs.
 func (b *builder) kind() FlowKind {
-	pinned, ok := parseVersion(string(b.settings.Reference))
+	release := cmp.Or(string(b.settings.Reference), b.run.CoreVersion)
+	v, ok := parseVersion(release)
 	switch {
-	case ok && pinned.before(firstRunConfig):
+	case ok && b.settings.Reference != Auto && v.before(firstRunConfig):
 		return ByEnvironment
-	case ok && !pinned.before("1.0.0"), !absent(b.run.RunConfig), absent(b.run.Environment):
+	case ok && !v.before("1.0.0"), !absent(b.run.RunConfig), absent(b.run.Environment):
 		return ByRunConfig
 	}
 	return ByEnvironment

@@ -36,7 +36,7 @@ func (b *builder) warnArgs(container Tree, command string) {
 	for i, arg := range args {
 		own[i], _ = arg.(string)
 	}
-	if len(args) > 0 && strings.Join(own, " ") != command {
+	if text := strings.Join(own, " "); len(args) > 0 && text != commandCloudFlow && text != commandFlowRun {
 		b.warn(container, inContainer, "args", "have no effect: the first container runs "+command,
 			`put what should happen before into command, such as [sh, -c, 'set-up && exec "$0" "$@"']`)
 	}

@@ -27,33 +27,34 @@ type Default struct {
 
 // The values of Defaults that are not texts of their own.
 const (
-	ofFlow         = "of the flow's release"
-	ofAPI          = "the API's address"
-	ofCredential   = "the credential" //nolint:gosec // A word of the docs.
-	ofTenant       = "the tenant"
-	ofFlowRun      = "the flow run's id"
-	ofFlowID       = "the flow's id"
-	ofLabels       = "the agent's labels"
-	ofBackend      = "the backend"
-	ofImage        = "the image"
-	ofSendLogs     = "whether logs are sent"
-	ofLevel        = "the agent's log level"
-	ofVariable     = "the variable NAMESPACE"
-	ofNamespace    = "the namespace of the Jobs"
-	labelsOld      = "app, identifier, flow_run_id, flow_id"
-	labelsBoth     = "prefect.io/*, and app and identifier without a value of the run"
-	labelsNew      = "prefect.io/*"
-	secretsAlways  = "one, without a name where none is set"
-	secretsOne     = "one, if set"
-	secretsList    = "a list, if set" //nolint:gosec // A word of the docs.
-	imageAllExtras = "prefecthq/prefect:all_extras-"
-	imagePlain     = "prefecthq/prefect:"
-	inShell        = "/bin/sh -c"
-	oneWord        = "one word"
-	inWords        = "words"
-	inTemplate     = "in the Pod template, where they do nothing"
-	inPod          = "in the Pod"
-	isTrue         = "yes"
+	ofFlow             = "of the flow's release"
+	ofAPI              = "the API's address"
+	ofCredential       = "the credential"          //nolint:gosec // A word of the docs.
+	ofCredentialOrNull = "the credential, or null" //nolint:gosec // A word of the docs.
+	ofTenant           = "the tenant"
+	ofFlowRun          = "the flow run's id"
+	ofFlowID           = "the flow's id"
+	ofLabels           = "the agent's labels"
+	ofBackend          = "the backend"
+	ofImage            = "the image"
+	ofSendLogs         = "whether logs are sent"
+	ofLevel            = "the agent's log level"
+	ofVariable         = "the variable NAMESPACE"
+	ofNamespace        = "the namespace of the Jobs"
+	labelsOld          = "app, identifier, flow_run_id, flow_id"
+	labelsBoth         = "prefect.io/*, and app and identifier without a value of the run"
+	labelsNew          = "prefect.io/*"
+	secretsAlways      = "one, without a name where none is set"
+	secretsOne         = "one, if set"
+	secretsList        = "a list, if set" //nolint:gosec // A word of the docs.
+	imageAllExtras     = "prefecthq/prefect:all_extras-"
+	imagePlain         = "prefecthq/prefect:"
+	inShell            = "/bin/sh -c"
+	oneWord            = "one word"
+	inWords            = "words"
+	inTemplate         = "in the Pod template, where they do nothing"
+	inPod              = "in the Pod"
+	isTrue             = "yes"
 )
 
 // Names of Defaults that are no variables.
@@ -66,6 +67,7 @@ const (
 	nameImage      = "image where none is named"
 	nameMetadata   = "image of the environment's metadata counts"
 	nameSecrets    = "imagePullSecrets"
+	nameLoads      = "the storage must be known, even where the metadata names an image"
 	nameAccount    = "SERVICE_ACCOUNT_NAME and IMAGE_PULL_POLICY count"
 	nameVolumes    = "volumes, volumeMounts and YAML_TEMPLATE count"
 	nameOwnImage   = "image of the template counts"
@@ -77,6 +79,7 @@ const (
 	nameNullRun    = "a flow run without run config is one of defaults"
 	nameEnvLevel   = "PREFECT__LOGGING__LEVEL of --env counts instead of the agent's"
 	nameWeakLevel  = "PREFECT__LOGGING__LEVEL, where --env and run config have none"
+	nameUniversal  = "env of a UniversalRun counts"
 	nameOwnLogs    = "PREFECT__CLOUD__SEND_FLOW_RUN_LOGS of the flow counts"
 )
 
@@ -93,6 +96,7 @@ func Defaults() []Default {
 		{env, nameLabels, labelsBoth, "0.11.3", "0.13.2"},
 		{env, nameLabels, labelsNew, "0.13.2", ""},
 		{env, nameMetadata, isTrue, "0.12.0", ""},
+		{env, nameLoads, isTrue, "0.13.10", ""},
 		{env, nameAccount, isTrue, "0.12.0", ""},
 		{env, nameRun, commandCloudFlow, "", "0.13.0"},
 		{env, nameRun, commandFlowRun, "0.13.0", "0.13.1"},
@@ -104,7 +108,8 @@ func Defaults() []Default {
 		{env, nameVolumes, isTrue, "0.13.4", ""},
 		{env, nameEnvLevel, isTrue, "0.14.17", ""},
 		{env, envAPI, ofAPI, "", ""},
-		{env, envAuthToken, ofCredential, "", ""},
+		{env, envAuthToken, ofCredential, "", "0.15.0"},
+		{env, envAuthToken, ofCredentialOrNull, "0.15.0", ""},
 		{env, envFlowRunID, ofFlowRun, "", ""},
 		{env, envFlowID, ofFlowID, "", ""},
 		{env, envNamespace, ofVariable, "", "0.14.0"},
@@ -132,6 +137,7 @@ func Defaults() []Default {
 		{run, namePodSpec, inPod, "0.14.1", ""},
 		{run, nameOwnImage, isTrue, "0.14.13", ""},
 		{run, nameRunPolicy, isTrue, "0.14.18", ""},
+		{run, nameUniversal, isTrue, "0.14.17", ""},
 		{run, nameNoSecrets, isTrue, "", "0.15.11"},
 		{run, nameNullRun, isTrue, "1.0.0", ""},
 		{run, nameName, isTrue, "1.3.0", ""},
@@ -157,6 +163,14 @@ func Defaults() []Default {
 	}
 }
 
+// storageSince is the first release that knows a storage type, if that is later than
+// 0.11.0 (serialization/storage.py). An agent refuses what it does not know.
+func storageSince(kind string) string {
+	return map[string]string{
+		"GitHub": "0.12.1", "Webhook": "0.13.0", "GitLab": "0.13.11", "Bitbucket": "0.13.19", "CodeCommit": "0.13.19", "Module": "0.14.7", "Git": "0.14.17",
+	}[kind]
+}
+
 // The first and last releases whose agents made Jobs of each kind of flow.
 const (
 	firstEnvironment, lastEnvironment = "0.11.0", "0.15.13"
@@ -169,7 +183,7 @@ type release []Default
 func newRelease(kind FlowKind, v version) release {
 	var r release
 	for _, d := range Defaults() {
-		if d.Kind == kind && (d.Since == "" || !v.before(d.Since)) && (d.Until == "" || v.before(d.Until)) {
+		if d.Kind == kind && !v.before(d.Since) && (d.Until == "" || v.before(d.Until)) {
 			r = append(r, d)
 		}
 	}

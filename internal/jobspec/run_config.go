@@ -60,6 +60,9 @@ func (b *builder) readRunConfig() (runConfig, bool) {
 		b.faults.add(checkLabels(fields))
 		env, err := fields.entries("env")
 		b.faults.add(err)
+		if !b.release.does(nameUniversal) {
+			env = nil
+		}
 		return runConfig{env: env}, true
 	case foreignRun(*kind):
 		if err := fields.follow(runConfigRules(*kind)); err != nil && !b.lenient {

@@ -58,9 +58,9 @@ func parseVersion(text string) (version, bool) {
 }
 
 // before reports whether the version is older than a release, whose own
-// pre-releases are.
+// pre-releases are. Nothing is older than the release "".
 func (v version) before(release string) bool {
-	if v.epoch != "" {
+	if v.epoch != "" || release == "" {
 		return false
 	}
 	order := compareRelease(v.release, release)

@@ -36,6 +36,8 @@ type Policy struct {
 	// that do. It tells of endings only: of mere trouble nothing is left by which it
 	// could see that another told it.
 	Standby time.Duration
+	// Hint says which of our own changes a refusal of Pods is about; nil says nothing.
+	Hint func(refusal string) string
 }
 
 const (

@@ -73,6 +73,7 @@ type runCase struct {
 	// held says that its lines could not be delivered in this pass.
 	held bool
 	now  time.Time
+	hint func(refusal string) string
 }
 
 // jobAction is an action with what it is about. The Job is empty where none is left.
@@ -111,7 +112,7 @@ func (r *Reaper) open(group string, now time.Time) (*runCase, bool) {
 	if !valid(id) {
 		return nil, false
 	}
-	c := &runCase{id: id, now: now}
+	c := &runCase{id: id, now: now, hint: r.policy.Hint}
 	c.take(r.watch.Group(group))
 	m, ok := r.runs[id]
 	if !ok {
@@ -233,7 +234,7 @@ func class(reason string) string {
 
 func (c *runCase) verdict(job diagnose.Job, events []diagnose.Event) diagnose.Verdict {
 	return diagnose.Diagnose(diagnose.Facts{
-		Job: &job, Pods: c.podsOf(job.UID), Events: events, Seen: c.memory.stuck[job.UID].since, Now: c.now,
+		Job: &job, Pods: c.podsOf(job.UID), Events: events, Seen: c.memory.stuck[job.UID].since, Now: c.now, Hint: c.hint,
 	})
 }
 
