@@ -27,7 +27,7 @@ func (c *cli) doctor() *cobra.Command {
 		if err != nil {
 			return c.withOthers(cmd, err, cfg.Agent)
 		}
-		log := c.logger(c.streams.err, cfg.SlogLevel())
+		log := c.logger(c.streams.err, cfg)
 		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.doctor(ctx, cfg, c.streams.out, log) })
 	}
 	return cmd

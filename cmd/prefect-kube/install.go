@@ -29,7 +29,7 @@ func (c *cli) install(core string, cmd *cobra.Command) *cobra.Command {
 		info, _ := debug.ReadBuildInfo()
 		cfg.Version = versionText(version, info)
 		cfg.Warnings = append(cfg.Warnings, foreignWarnings(cmd)...)
-		log := c.logger(c.streams.err, cfg.SlogLevel())
+		log := c.logger(c.streams.err, cfg)
 		return attempt(cmd.Context(), log, func(ctx context.Context) error {
 			return c.commands.install(ctx, cfg, cmd.OutOrStdout(), log)
 		})

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
@@ -64,7 +65,7 @@ func TestEveryLogLineIsFitToBeShown(t *testing.T) {
 		for _, terminal := range []bool{true, false} {
 			var out bytes.Buffer
 			c := &cli{streams: streams{terminal: terminal}, secrets: secret.NewSet(secret.New(canary))}
-			log := c.logger(&out, slog.LevelInfo)
+			log := c.logger(&out, config.Dev{})
 			log.InfoContext(t.Context(), "m", attr)
 			log.With(attr).WithGroup(foreign).InfoContext(t.Context(), foreign, attr) //nolint:sloglint // as foreign as can be
 			text := colour.ReplaceAllString(out.String(), "")

@@ -85,8 +85,9 @@ func TestSignals(t *testing.T) {
 	}
 	code := make(chan int, 1)
 	go func() { code <- supervise(signals, drains) }()
-	signals <- syscall.SIGTERM
-	if cause := <-began; cause == nil || cause.Error() != `got signal "terminated"` {
+	signals <- syscall.SIGHUP
+	signals <- syscall.SIGHUP // a terminal that is closed sends more than one
+	if cause := <-began; cause == nil || cause.Error() != `got signal "hangup"` {
 		t.Errorf("got cause %v", cause)
 	}
 	close(release)
@@ -164,8 +165,8 @@ func TestTerminalGetsTint(t *testing.T) {
 	for terminal, want := range map[bool]string{true: "INF hello", false: `"msg":"hello"`} {
 		var log bytes.Buffer
 		c := &cli{env: []string{"NO_COLOR=1"}, streams: streams{terminal: terminal}}
-		c.logger(&log, slog.LevelInfo).InfoContext(t.Context(), "hello")
-		c.logger(&log, slog.LevelInfo).DebugContext(t.Context(), "quiet")
+		c.logger(&log, config.Dev{}).InfoContext(t.Context(), "hello")
+		c.logger(&log, config.Dev{}).DebugContext(t.Context(), "quiet")
 		if !strings.Contains(log.String(), want) || strings.Contains(log.String(), "quiet") {
 			t.Errorf("terminal %v: got %s, want %q", terminal, log.String(), want)
 		}

@@ -30,7 +30,7 @@ func (c *cli) render() *cobra.Command {
 		if err != nil {
 			return c.withOthers(cmd, err, cfg.Agent)
 		}
-		log := c.logger(c.streams.err, cfg.SlogLevel())
+		log := c.logger(c.streams.err, cfg)
 		return attempt(cmd.Context(), log, func(ctx context.Context) error {
 			return c.commands.render(ctx, cfg, args[0], c.streams.in, c.streams.out, c.streams.err, log)
 		})

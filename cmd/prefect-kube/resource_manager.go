@@ -27,7 +27,7 @@ func (c *cli) resourceManager() *cobra.Command {
 			}
 			return err
 		}
-		log := c.service(cfg.SlogLevel())
+		log := c.service(cfg)
 		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.resourceManager(ctx, cfg, log) })
 	}
 	return cmd

@@ -106,8 +106,16 @@ func (c *cli) explain(cmd *cobra.Command, err error) {
 // maxLine bounds each line about what is wrong, in bytes.
 const maxLine = 4096
 
+// settings are what a log depends on.
+type settings interface {
+	SlogLevel() slog.Level
+	Secrets() []secret.Value
+}
+
 // logger writes for people on a terminal and for machines elsewhere.
-func (c *cli) logger(out io.Writer, level slog.Level) *slog.Logger {
+func (c *cli) logger(out io.Writer, cfg settings) *slog.Logger {
+	c.secrets.Add(cfg.Secrets()...)
+	level := cfg.SlogLevel()
 	var handler slog.Handler = slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})
 	if c.streams.terminal {
 		handler = tint.NewTextHandler(out, &tint.Options{
@@ -119,12 +127,12 @@ func (c *cli) logger(out io.Writer, level slog.Level) *slog.Logger {
 
 // service prepares what runs until it is told to stop: its log, and that nobody who
 // stops reading it ends or stops the process. Python ignores SIGPIPE too.
-func (c *cli) service(level slog.Level) *slog.Logger {
+func (c *cli) service(cfg settings) *slog.Logger {
 	if c.streams.log == nil {
-		return c.logger(c.streams.err, level)
+		return c.logger(c.streams.err, cfg)
 	}
 	signal.Ignore(syscall.SIGPIPE)
-	log := c.logger(c.streams.log, level)
+	log := c.logger(c.streams.log, cfg)
 	c.streams.log.OnDrop(func(lines int) {
 		log.Warn("log lines dropped, since nobody read them", slog.Int("lines", lines))
 	})

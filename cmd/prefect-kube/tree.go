@@ -97,7 +97,7 @@ func (c *cli) start(core string, cmd *cobra.Command) *cobra.Command {
 			return c.withOthers(cmd, err, cfg)
 		}
 		cfg.Warnings = append(cfg.Warnings, foreignWarnings(cmd)...)
-		log := c.service(cfg.SlogLevel())
+		log := c.service(cfg)
 		return attempt(cmd.Context(), log, func(ctx context.Context) error {
 			return c.commands.start(ctx, cfg, log)
 		})
@@ -125,7 +125,7 @@ func (c *cli) dev() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := c.service(cfg.SlogLevel())
+		log := c.service(cfg)
 		return attempt(cmd.Context(), log, func(ctx context.Context) error { return c.commands.dev(ctx, cfg, log) })
 	}
 	return cmd

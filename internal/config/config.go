@@ -49,6 +49,9 @@ type Common struct {
 	Concealed []secret.Value
 }
 
+// Secrets are what no text may show.
+func (c Common) Secrets() []secret.Value { return c.Concealed }
+
 // SlogLevel is LogLevel for log/slog. CRITICAL is above everything we log.
 func (c Common) SlogLevel() slog.Level {
 	return map[string]slog.Level{
