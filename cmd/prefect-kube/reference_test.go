@@ -266,7 +266,7 @@ func (p *page) ineffective() {
 func (p *page) codes() {
 	p.text("## Exit codes")
 	p.table([]string{"Code", "Meaning"}, [][]string{
-		{strconv.Itoa(exitClean), "A clean stop: the last of `--max-polls` is done, or one SIGTERM or SIGINT was answered. Starts under way are finished first."},
+		{strconv.Itoa(exitClean), "A clean stop: the last of `--max-polls` is done, or one SIGTERM, SIGINT or SIGHUP was answered. Starts under way are finished first."},
 		{strconv.Itoa(exitFailure), "A failure at run time, a check of `doctor` that fails, or a second signal."},
 		{strconv.Itoa(exitUsage), "Wrong usage or configuration: an unknown option, a missing value, a file that cannot be read, no credential for Prefect Cloud. One line for each problem says what to write instead."},
 	})

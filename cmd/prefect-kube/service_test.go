@@ -141,7 +141,7 @@ func TestServicesDoNotWaitForWhoReadsTheLog(t *testing.T) {
 // fill writes to a pipe until nothing more goes in.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
-	fd := int(w.Fd()) //nolint:gosec // a small number
+	fd := int(w.Fd())
 	if err := syscall.SetNonblock(fd, true); err != nil {
 		t.Fatal(err)
 	}
