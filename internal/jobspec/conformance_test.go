@@ -167,10 +167,19 @@ func (v vector) conformStart(t *testing.T, version string, want *pythonError) (n
 	if named && err != nil {
 		t.Errorf("%s: %v, want a Job", version, err)
 	}
+	if !named && err == nil && want.aboutTypes() {
+		return true // with us settings are texts, so there is nothing to stumble over
+	}
 	if !named {
 		checkFailure(t, version, nil, err, want)
 	}
 	return named
+}
+
+// aboutTypes reports whether Python stumbled over the type of a setting, or over an
+// argument that its release does not have (D-05, D-06).
+func (e *pythonError) aboutTypes() bool {
+	return slices.Contains([]string{"TypeError", "AttributeError", "SyntaxError"}, e.Class) || e.Class == "ValueError" && strings.Contains(e.Message, "malformed node or string")
 }
 
 // checkFailure asks for an error that names what Python's names: the words in

@@ -29,7 +29,7 @@ type vector struct {
 	Versions []string
 	Input    struct {
 		Agent                map[string]any
-		Environment          map[string]string
+		Environment          texts
 		Files                map[string]string
 		HomeFiles            map[string]string `json:"home_files"`
 		FlowRun              vectorRun         `json:"flow_run"`
@@ -60,20 +60,84 @@ type vectorRun struct {
 }
 
 type outcome struct {
-	Agent *struct {
-		Labels             []string
-		EnvVars            [][2]any `json:"env_vars"`
-		LogToCloud         bool     `json:"log_to_cloud"`
-		Namespace          *string
-		ServiceAccountName *string  `json:"service_account_name"`
-		ImagePullSecrets   []string `json:"image_pull_secrets"`
-	}
+	Agent            *effective
 	Job              any
 	RunConfig        json.RawMessage `json:"run_config"`
 	ConstructorError *pythonError    `json:"constructor_error"`
 	RunConfigError   *pythonError    `json:"run_config_error"`
 	JobError         *pythonError    `json:"job_error"`
 	DeployError      *pythonError    `json:"deploy_error"`
+}
+
+// effective are the settings of the reference. Python keeps whatever type a file, a
+// variable or an argument gave them; with us they are texts and switches.
+type effective struct {
+	Labels             any
+	EnvVars            [][2]any `json:"env_vars"`
+	LogToCloud         any      `json:"log_to_cloud"`
+	Namespace          any
+	ServiceAccountName any `json:"service_account_name"`
+	ImagePullSecrets   any `json:"image_pull_secrets"`
+}
+
+// odd are the settings whose type is not ours, and what of a Job shows them.
+func (e effective) odd() (variables, fields []string) {
+	if !isTexts(e.Labels) {
+		variables = append(variables, "PREFECT__CLOUD__AGENT__LABELS")
+	}
+	if _, ok := e.LogToCloud.(bool); !ok {
+		variables = append(variables, "PREFECT__CLOUD__SEND_FLOW_RUN_LOGS", "PREFECT__LOGGING__LOG_TO_CLOUD")
+	}
+	for _, pair := range e.EnvVars {
+		if _, ok := pair[1].(string); !ok {
+			variables = append(variables, fmt.Sprint(pair[0]))
+		}
+	}
+	if _, ok := e.ServiceAccountName.(string); !ok && e.ServiceAccountName != nil {
+		fields = append(fields, "serviceAccountName")
+	}
+	if !isTexts(e.ImagePullSecrets) {
+		fields = append(fields, "imagePullSecrets")
+	}
+	return variables, fields
+}
+
+func isTexts(value any) bool {
+	items, ok := value.([]any)
+	return value == nil || ok && !slices.ContainsFunc(items, func(item any) bool { _, isText := item.(string); return !isText })
+}
+
+// textsOf makes a list of texts of a setting.
+func textsOf(value any) []string {
+	items, ok := value.([]any)
+	if !ok && value != nil {
+		items = []any{value}
+	}
+	var out []string
+	for _, item := range items {
+		out = append(out, asText(item))
+	}
+	return out
+}
+
+// texts are variables, whatever type they have in a case.
+type texts map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (x *texts) UnmarshalJSON(raw []byte) error {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &values); err != nil {
+		return err
+	}
+	*x = texts{}
+	for name, value := range values {
+		var text string
+		if json.Unmarshal(value, &text) != nil {
+			text = string(value)
+		}
+		(*x)[name] = text
+	}
+	return nil
 }
 
 type pythonError struct{ Class, Message string }
@@ -166,12 +230,15 @@ func (v vector) settings(version string, want outcome) jobspec.Settings {
 	}
 	s.AgentTemplatePath, _ = v.Input.Agent["job_template_path"].(string)
 	if a := want.Agent; a != nil {
-		s.Labels, s.SendLogs, s.ServiceAccountName, s.ImagePullSecrets = a.Labels, a.LogToCloud, a.ServiceAccountName, a.ImagePullSecrets
+		s.Labels, s.SendLogs, s.ImagePullSecrets = textsOf(a.Labels), truth(a.LogToCloud), textsOf(a.ImagePullSecrets)
+		if a.ServiceAccountName != nil {
+			s.ServiceAccountName = new(asText(a.ServiceAccountName))
+		}
 		for _, pair := range a.EnvVars {
 			s.EnvVars = append(s.EnvVars, jobspec.EnvVar{Name: fmt.Sprint(pair[0]), Value: asText(pair[1])})
 		}
 		if a.Namespace != nil {
-			s.Namespace = *a.Namespace
+			s.Namespace = asText(a.Namespace)
 		}
 	}
 	s.Credential = key
@@ -283,11 +350,26 @@ func (v vector) api(backend string) string {
 	return lookup(v.Input.Environment, "PREFECT__CLOUD__API", fallback)
 }
 
-func lookup(env map[string]string, key, fallback string) string {
+func lookup(env texts, key, fallback string) string {
 	if value, ok := env[key]; ok {
 		return value
 	}
 	return fallback
+}
+
+// truth is Python's bool of a setting.
+func truth(value any) bool {
+	switch v := value.(type) {
+	case bool:
+		return v
+	case string:
+		return v != ""
+	case json.Number:
+		return v != "0"
+	case []any:
+		return len(v) > 0
+	}
+	return value != nil
 }
 
 // asText is what a value of the configuration is with us, which keeps texts.
@@ -317,7 +399,9 @@ func (v vector) resolve(t *testing.T, version string) (jobspec.FlowRun, jobspec.
 	cfg, err := config.ResolveAgent(core, src)
 	if err == nil {
 		settings.Labels, settings.TenantID = cfg.Labels, cfg.TenantID
-		settings.Credential, err = cfg.Credential.Reveal()
+		if settings.Credential, err = cfg.Credential.Reveal(); err == nil {
+			err = cfg.CheckCredential()
+		}
 	}
 	return run, settings, err
 }
@@ -331,15 +415,18 @@ func (v vector) excused(want outcome) [][]string {
 			out = append(out, strings.Split(strings.TrimPrefix(d.Path, "/job/"), "/"))
 		}
 	}
-	if want.Agent == nil {
-		return out
+	var odd, fields []string
+	if want.Agent != nil {
+		odd, fields = want.Agent.odd()
+	}
+	for _, field := range fields {
+		out = append(out, []string{"spec", "template", "spec", field})
 	}
 	list, _ := dig(want.Job, "spec", "template", "spec", "containers", 0, "env").([]any)
 	for i, item := range list {
-		for _, pair := range want.Agent.EnvVars {
-			if _, text := pair[1].(string); !text && dig(item, "name") == pair[0] {
-				out = append(out, []string{"spec", "template", "spec", "containers", "0", "env", strconv.Itoa(i), "value"})
-			}
+		_, isText := dig(item, "value").(string)
+		if name, _ := dig(item, "name").(string); slices.Contains(odd, name) || !isText && dig(item, "value") != nil {
+			out = append(out, []string{"spec", "template", "spec", "containers", "0", "env", strconv.Itoa(i), "value"})
 		}
 	}
 	return out
