@@ -186,19 +186,18 @@ func (w *imagined) podSituation(pod map[string]any) string {
 	case w.refused["pods/"+text(metadata(pod)["name"])]:
 		return "refused"
 	case job != nil:
-		switch of := w.jobSituation(job); of {
-		case "retrying":
+		switch of := w.jobSituation(job); {
+		case of == "retrying":
 			return "of a retrying Job, " + phase
-		case "succeeded, run lives":
+		case labelsOf(pod)["identifier"] == nil && of != "refused":
+			return "of a later release, " + of
+		case of == "succeeded, run lives":
 			return "of a Job that succeeded, run lives"
-		case "failed, run lives":
+		case of == "failed, run lives":
 			return "of a Job that failed, run lives"
-		case "refused":
+		case of == "refused":
 			return "of a refused Job"
 		default:
-			if labelsOf(pod)["identifier"] == nil {
-				return "of a later release, " + of
-			}
 			return of
 		}
 	case !w.ofPrefect(pod):

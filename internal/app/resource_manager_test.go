@@ -63,7 +63,7 @@ var managerDifferences = []managerDifference{
 	{"unread", "job/whose Pods cannot be read/*", "deleted", "left", "nothing is done about a Job of which it is not known what became"},
 	{"again", "*/refused/*", "left", "deleted", "a deletion that was refused is tried again"},
 	{"owned", "pod/of a refused Job/*", "deleted", "left", "Pods go with their Job, by Kubernetes' own collector (D-53), and stay with it"},
-	{"owned", "pod/of a later release, *ed/*", "left", "deleted", "the same, whatever the labels of the release that made them"},
+	{"owned", "pod/of a later release, *ed*/*", "left", "deleted", "the same, whatever the labels of the release that made them"},
 }
 
 func TestConformanceResourceManager(t *testing.T) {

@@ -234,8 +234,18 @@ type held struct {
 func (h held) run() string { return h.Metadata.Labels["prefect.io/flow_run_id"] }
 
 // holds tells whether a Job or Pod of the run that a fact is about is like this.
-// The fact names the run or one of its Jobs.
 func (v *vector) holds(fact string, like func(h held) bool) bool {
+	return slices.ContainsFunc(v.held(fact), like)
+}
+
+// several tells whether more than one is.
+func (v *vector) several(fact string, like func(h held) bool) bool {
+	return len(slices.DeleteFunc(v.held(fact), func(h held) bool { return !like(h) })) > 1
+}
+
+// held are the Jobs and Pods of the run that a fact is about. The fact names the run
+// or one of its Jobs.
+func (v *vector) held(fact string) []held {
 	var objects []held
 	convert(append(slices.Clone(v.Input.Cluster.Jobs), v.Input.Cluster.Pods...), &objects)
 	parts := strings.Split(fact, "/")
@@ -248,7 +258,34 @@ func (v *vector) holds(fact string, like func(h held) bool) bool {
 			id = o.run()
 		}
 	}
-	return slices.ContainsFunc(objects, func(h held) bool { return h.run() == id && like(h) })
+	return slices.DeleteFunc(objects, func(h held) bool { return h.run() != id })
+}
+
+// isJob and isPod tell the two apart: a Pod has a phase.
+func (h held) isJob() bool { return h.Status.Phase == "" }
+func (h held) isPod() bool { return !h.isJob() }
+
+// severalJobs are of one run.
+func severalJobs(v *vector, fact string) bool { return v.several(fact, held.isJob) }
+
+// severalPods are of one run.
+func severalPods(v *vector, fact string) bool { return v.several(fact, held.isPod) }
+
+// rivals are several Jobs of one run that have Pods which may still start.
+func rivals(v *vector, fact string) bool {
+	return severalJobs(v, fact) && v.several(fact, func(h held) bool { return h.Status.Phase == "Pending" || h.Status.Phase == "Running" })
+}
+
+// unmarked runs have a Pod that cannot start, and a Job whose status does not say
+// that it has one.
+func unmarked(v *vector, fact string) bool {
+	return unstartable(v, fact) && v.holds(fact, func(h held) bool { return h.isJob() && h.Status.Active == 0 })
+}
+
+// misspelt agents have DELETE_FINISHED_JOBS in a spelling that is not Python's.
+func misspelt(v *vector, _ string) bool {
+	value, given := v.Input.Environment["DELETE_FINISHED_JOBS"]
+	return given && value != "True" && strings.EqualFold(value, "true")
 }
 
 // last is the state that the case's script shows in the end of a run that only
