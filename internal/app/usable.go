@@ -159,7 +159,7 @@ func usableTemplate(ctx context.Context, path string) error {
 	}
 	loader := template.New(template.Options{Own: path})
 	defer loader.Close()
-	if _, err := loader.Read(ctx, path); err != nil {
+	if _, err := loader.Read(ctx, path); err != nil && ctx.Err() == nil {
 		e := &config.Error{Place: "--job-template", Problem: err.Error(), Mend: "name a file with a Job in YAML or JSON, or the address of one"}
 		if !strings.ContainsAny(path, "./") { // it may be a credential in the wrong place
 			e.Problem = "names no file that can be read"
