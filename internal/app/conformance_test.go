@@ -37,10 +37,10 @@ var differences = []difference{
 		"D-11", "*", always, "exit", "1", "waiting",
 		"an API that is down, refuses or answers nonsense may be mended while we wait; readiness says so",
 	},
-	{"D-11", "0.11.0", helloFails, "exit", "0", "waiting", "an agent that cannot reach the API polls nothing yet"},
-	{"D-11", "0.11.0", helloFails, "poll/*", "*", absent, "the same"},
-	{"D-11", "0.11.0", helloFails, "run/*", "*", absent, "the same"},
-	{"D-11", "0.11.0", helloFails, "left/jobs/<job>", "yes", absent, "the same"},
+	{"D-11", "*", helloFails, "exit", "0", "waiting", "an agent that cannot reach the API polls nothing yet"},
+	{"D-11", "*", helloFails, "poll/*", "*", absent, "the same"},
+	{"D-11", "*", helloFails, "run/*", "*", absent, "the same"},
+	{"D-11", "*", helloFails, "left/jobs/<job>", "yes", absent, "the same"},
 	{"D-11", "*", mended, "exit", "1", "0", "an API that was down only for a while is waited for"},
 	{"D-11", "*", mended, "start/order", "*", "*", "the same: the rest of the start"},
 	{"D-11", "*", mended, "start/*", absent, "*", "the same"},
@@ -57,7 +57,7 @@ var differences = []difference{
 	{"D-12", "1.4.1", configured, "poll/*/labels", "[]", "*", "labels of the agent's config hold where none are given"},
 
 	// Polls.
-	{"look-ahead", "0.11.0", always, "poll/*/before", "0s", "10s", "runs start on time in this form of the command too"},
+	{"look-ahead", "*", always, "poll/*/before", "0s", "10s", "runs start on time in this form of the command too"},
 	{"D-15", "0.11.0", always, "poll/*/tries", absent, "*", "requests are repeated over plain HTTP too"},
 	{"tries", "1.4.1", outlasting, "poll/*/tries", "*", "4", "four tries within a poll instead of seven over a minute: the loop polls again"},
 	{"tries", "1.4.1", outlasting, "poll/*", "*", absent, "the same: so this poll ends without runs"},
@@ -174,11 +174,29 @@ var differences = []difference{
 	{"labels", "0.11.0", always, "run/*/job/*.labels.prefect.io/*", absent, "*", "the labels of later releases stand beside those of 0.11.0"},
 	{"D-31", "0.11.0", always, "run/*/job/*.env[PREFECT__CONTEXT__NAMESPACE]", "*", `"*"`, "the namespace really used"},
 	{"D-32", "*", always, "run/*/job/*.imagePullSecrets[*].name", "*", "*", "no pull secret without a name, and each by its own name"},
-	{"D-33", "0.11.0", always, "run/*/job/*.resources.limits.cpu", "*", "*", "no cpu limit unless one is set"},
-	{"D-33", "0.11.0", always, "run/*/job/*.env[PREFECT__LOGGING__LEVEL]", `"DEBUG"`, "*", "the log level is the agent's setting, if it has one"},
-	{"D-37", "0.11.0", always, "run/*/job/*.env[PREFECT__BACKEND]", absent, "*", "the backend is passed"},
+	{"D-33", "*", byEnvironment, "run/*/job/*.resources.limits.cpu", "*", "*", "no cpu limit unless one is set"},
+	{"D-37", "*", byEnvironment, "run/*/job/*.env[PREFECT__BACKEND]", absent, "*", "the backend is passed"},
+	{"D-33", "*", byEnvironment, "run/*/job/*.env[PREFECT__LOGGING__LEVEL]", `"DEBUG"`, "*", "the log level is the agent's setting, if it has one"},
 	{"D-33", "*", sized, "run/*/job/*.imagePullPolicy", "*", "*", "the agent's pull policy is the default"},
 	{"D-43", "1.4.1", sized, "run/*/job/*.resources.*", absent, "*", "the agent's memory and cpu are defaults for these flows too"},
+
+	// The releases between.
+	{"wire", "*", between, "*/header/X-PREFECT-CORE-VERSION", "*", "*", "a form of the command speaks the wire of one release, and says so"},
+	{"wire", "0.11.0", between, "*/to", "/graphql", "/graphql/alpha", "the same: servers answer under every path"},
+	{"wire", "*", oldForm, "start/*", "*", absent, "agent start kubernetes speaks the wire of 0.11.0, which does not register at a self-hosted server"},
+	{"wire", "*", oldForm, "start/order", "*", "hello", "the same"},
+	{"wire", "*", oldForm, "*/to", "/", "/graphql/alpha", "the same: servers answer under every path"},
+	{"wire", "*", oldForm, "*/header/X-PREFECT-AGENT-ID", "*", absent, "the same"},
+	{"wire", "*", oldForm, "poll/*/tenant_id", "*", absent, "the same: a self-hosted server finds the tenant itself, and one that has several is asked for its schema first"},
+	{"labels", "*", between, "poll/*/labels", "*", "*", "labels are a set; 0.12 sends it in no order"},
+	{"token", "1.4.1", tokenAlone, "exit", "1", "0", "a token of 0.x works where there is no key"},
+	{"token", "1.4.1", tokenAlone, "start/*", absent, "*", "the same"},
+	{"token", "1.4.1", tokenAlone, "poll/*", absent, "*", "the same"},
+	{"own release", "1.4.1", environmentAt1, "run/*/job/*", "*", "*", "a flow with an environment gets the Job of the releases that have environments; 1.0.0 and later forget it"},
+	{"later variables", "1.4.1", between, "run/*/job/*.env[PREFECT__*]", absent, "*", "a flow with a run config gets the variables of 1.4.1"},
+	{"task runner", "1.4.1", between, "run/*/job/*.env[PREFECT__ENGINE__TASK_RUNNER__DEFAULT_CLASS]", "*", absent, "the flow runner of every release names the class itself"},
+	{"D-22", "1.4.1", between, "run/*/job/*.env[PREFECT__LOGGING__LOG_TO_CLOUD]", `"INFO"`, `"true"`, "a level was written in the place of the variable before it"},
+	{"labels", "0.11.0", between, "run/*/job/*.labels.*", `"*UUID"`, "*", "the labels app and identifier get the values of the Job"},
 }
 
 type counts struct{ cases, equal, differ, failed atomic.Int64 }
@@ -232,13 +250,8 @@ func corpora() map[string]string {
 func TestConformanceHTTP(t *testing.T) {
 	used := &usage{rows: map[int]bool{}}
 	for name, root := range corpora() {
-		folders, err := filepath.Glob(filepath.Join(root, "http", "*"))
-		if err != nil || len(folders) == 0 {
-			t.Fatalf("no folders in %s: %v", filepath.Join(root, "http"), err)
-		}
-		for _, folder := range folders {
-			core := filepath.Base(folder)
-			conformAll(t, name+"http/"+core, folder, func(t *testing.T, file string) comparison {
+		for _, folder := range wireFolders(t, root) {
+			conformAll(t, name+folder, filepath.Join(root, folder), func(t *testing.T, file string) comparison {
 				v := readVector(t, file)
 				got := v.run(t)
 				return v.compare(v.reference(), got.facts(&v), used).with(got.log)
@@ -250,6 +263,29 @@ func TestConformanceHTTP(t *testing.T) {
 		rows = append(rows, fmt.Sprintf("%+v", row))
 	}
 	used.check(t, rows)
+}
+
+// wireFolders are those of a root that hold traffic.
+func wireFolders(t *testing.T, root string) []string {
+	t.Helper()
+	var found []string
+	for _, pattern := range []string{"http/*", "releases/*/http"} {
+		folders, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range folders {
+			name, err := filepath.Rel(root, folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, filepath.ToSlash(name))
+		}
+	}
+	if len(found) == 0 {
+		t.Fatalf("no folders of traffic in %s", root)
+	}
+	return found
 }
 
 // conformAll judges the cases of a folder and compares what it counted with the

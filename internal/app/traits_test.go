@@ -122,7 +122,8 @@ type scripted struct {
 	ID    string
 	State *struct{ Type string } `json:"serialized_state"`
 	Flow  struct {
-		Storage struct{ Type string }
+		Storage     struct{ Type string }
+		Environment map[string]any
 	}
 }
 

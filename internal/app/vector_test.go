@@ -53,8 +53,8 @@ type vector struct {
 	}
 	Deviates []struct{ ID string }
 
-	// core is the release that the case was recorded with.
-	core string
+	// release is the one that the case was recorded with, core the generation of its wire.
+	release, core string
 	// dir and home are {{DIR}} and {{HOME}}.
 	dir, home string
 }
@@ -103,7 +103,20 @@ func readVector(t *testing.T, file string) vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parseVector(t, filepath.Base(filepath.Dir(file)), string(data))
+	release := filepath.Base(filepath.Dir(file))
+	if release == "http" {
+		release = filepath.Base(filepath.Dir(filepath.Dir(file)))
+	}
+	core := release
+	switch { // the generation of its wire
+	case strings.HasPrefix(release, "0.12."):
+		core = config.Core0
+	case strings.HasPrefix(release, "0.") && release != config.Core0, strings.HasPrefix(release, "1."):
+		core = config.Core1
+	}
+	v := parseVector(t, core, string(data))
+	v.release = release
+	return v
 }
 
 // parseVector reads a case of one release.

@@ -18,6 +18,9 @@ type dialect struct {
 	history     bool // flow_run.states
 	runTenant   bool // flow_run.tenant_id
 	labels      labelSource
+	// flowRunConfig is flow.run_config without one of the run, as the agents of 0.13.10
+	// to 0.14.1 read it.
+	flowRunConfig bool
 }
 
 // labelSource is where a server keeps the labels that its queue compares
@@ -93,6 +96,8 @@ func (c *Client) introspect(ctx context.Context) (d dialect, ok bool, err error)
 		history:     out.Run.has("states"),
 		runTenant:   out.Run.has("tenant_id"),
 		labels:      sourceOf(*out.Run, *out.Flow, out.Group),
+
+		flowRunConfig: out.Flow.has("run_config") && !out.Run.has("run_config"),
 	}, true, nil
 }
 

@@ -15,10 +15,12 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/prefect1"
 )
 
-// server answers by the root field; queue holds the variables of the queue's requests.
+// server answers by the root field; queue holds the variables of the queue's requests,
+// read the last document about flow runs.
 type server struct {
 	answers map[string][]string
 	queue   []string
+	read    string
 }
 
 const refused = `400 {"errors":[{"message":"no"}]}`
@@ -35,6 +37,9 @@ func (s *server) RoundTrip(req *http.Request) (*http.Response, error) {
 		if strings.Contains(body.Query, root+"(") || strings.Contains(body.Query, root+" {") || strings.Contains(body.Query, root+" }") {
 			text = answers[0]
 			s.answers[root] = answers[min(1, len(answers)-1):]
+			if root == "flow_run" {
+				s.read = body.Query
+			}
 			if root == "get_runs_in_queue" {
 				s.queue = append(s.queue, body.Variables)
 			}
@@ -157,5 +162,37 @@ func TestFlowRunWithALongHistory(t *testing.T) {
 	run, err := connect(t, prefect1.Version1, s).FlowRun(t.Context(), "r")
 	if err != nil || len(run.History) != 31 || run.Standing().Scheduled != 1 {
 		t.Errorf("got %d states, %v; want all 31", len(run.History), err)
+	}
+}
+
+// The servers of 0.13.10 to 0.14.1 have run configs in flows only. Where runs have
+// them too, that of the run counts, also if it is null in the flow.
+func TestRunConfigOfTheFlow(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ fields, run, flow, want string }{
+		"flow": {`{"name":"states"}`, ``, `"run_config":{"type":"KubernetesRun"},`, `{"type":"KubernetesRun"}`},
+		"run":  {`{"name":"run_config"}`, `"run_config":{"type":"UniversalRun"},`, ``, `{"type":"UniversalRun"}`},
+		"none": {`{"name":"states"}`, ``, ``, ``},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &server{answers: map[string][]string{
+				"__type": {`{"data":{"queue":{"inputFields":[]},"run":{"fields":[` + tt.fields + `]},"flow":{"fields":[{"name":"run_config"}]},"group":null}}`},
+				"hello":  {`{"data":{"hello":"hi"}}`},
+				"flow_run": {`{"data":{"flow_run":[{"id":"a","version":1,` + tt.run + `"serialized_state":{"type":"Scheduled"},
+					"flow":{` + tt.flow + `"id":"f"},"states":[{"version":1,"serialized_state":{"type":"Scheduled"}}]}]}}`},
+			}}
+			client := connect(t, prefect1.Version0, s)
+			if err := client.Connect(t.Context(), prefect1.Registration{}); err != nil {
+				t.Fatal(err)
+			}
+			runs, err := client.FlowRuns(t.Context(), []flowrun.ID{"a"}, time.Unix(0, 0))
+			if err != nil || len(runs) != 1 || string(runs[0].RunConfig) != tt.want {
+				t.Errorf("runs are %+v, %v, want one with %s", runs, err, tt.want)
+			}
+			if asks := strings.Contains(s.read, "storage run_config }"); asks != (name != "run") {
+				t.Errorf("the document asks the flow for a run config: %v\n%s", asks, s.read)
+			}
+		})
 	}
 }

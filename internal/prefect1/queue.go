@@ -80,6 +80,8 @@ type Flow struct {
 	CoreVersion string          `json:"core_version"`
 	Environment json.RawMessage `json:"environment"`
 	Storage     json.RawMessage `json:"storage"`
+	// RunConfig is set by a server whose flow runs have none of their own.
+	RunConfig json.RawMessage `json:"run_config"`
 }
 
 type wireRow struct {
@@ -229,6 +231,9 @@ func (d dialect) runFields() string {
 	if d.coreVersion {
 		fields += " core_version"
 	}
+	if d.flowRunConfig {
+		fields += " run_config"
+	}
 	fields += " }"
 	if d.runConfig {
 		fields += " run_config"
@@ -289,6 +294,9 @@ func parseRun(data []byte) FlowRun {
 		return FlowRun{Snapshot: flowrun.Snapshot{ID: only.ID, Err: fmt.Errorf("flow run: %w", err)}}
 	}
 	run := FlowRun{Snapshot: flowrun.Snapshot{ID: w.ID, Version: w.Version}, Name: w.Name, Flow: w.Flow, RunConfig: w.RunConfig, labels: labels{own: w.Labels, environment: w.Flow.Environment}}
+	if run.RunConfig == nil {
+		run.RunConfig = w.Flow.RunConfig
+	}
 	run.State, run.Err = ParseState(w.State)
 	if len(w.States) > 0 && run.Err == nil {
 		run.History, run.Err = parseRows(w.States)

@@ -21,10 +21,13 @@ import (
 	"github.com/prefect-kube/prefect-kube/testcluster/registry"
 )
 
-// recorded names what the real agents printed as their manifests with rights.
+// recorded names what the real agents of each release printed as their manifests with
+// rights, and with their resource manager where they have one.
 func recorded() []struct{ version, file string } {
+	const manager, plain = "resource-manager-with-rbac.json", "rbac.json"
 	return []struct{ version, file string }{
-		{"0.11.0", "resource-manager-with-rbac.json"}, {"1.2.4", "rbac.json"}, {"1.4.1", "rbac.json"},
+		{"0.11.0", manager}, {"0.12.6", manager}, {"0.13.19", manager}, {"0.14.22", plain},
+		{"0.15.13", plain}, {"1.0.0", plain}, {"1.2.4", plain}, {"1.4.1", plain},
 	}
 }
 
@@ -40,10 +43,10 @@ func TestImage(t *testing.T) {
 		t.Run(r.version, func(t *testing.T) {
 			t.Parallel()
 			g := generations()["1.4.1"]
-			if r.version == "0.11.0" {
-				g = generations()[r.version]
+			if r.version == "0.11.0" || r.version == "0.12.6" { // their server is part of Prefect
+				g = generations()["0.11.0"]
 			}
-			runRecorded(newStage(t, g), filepath.Join("..", "..", "conformance", "install", r.version, r.file), image)
+			runRecorded(newStage(t, g), filepath.Join("..", "..", "conformance", "releases", r.version, "install", r.file), image)
 		})
 	}
 	t.Run("no shell", func(t *testing.T) {

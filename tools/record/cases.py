@@ -160,16 +160,15 @@ def kubernetes_run(version, **more):
 
 
 def flow_run(version, storage, environment=None, run_config=None, core_version=None):
-    """A flow run as the query of the release returns it."""
+    """A flow run as the query of the release returns it, and the flow's version."""
     made = {
         "id": FLOW_RUN, "version": 1, "state": "Scheduled", "parameters": {},
         "serialized_state": {"type": "Scheduled", "message": "Flow run scheduled.", "start_time": "2022-11-30T11:59:00+00:00", "context": {}, "cached_inputs": {}, "_result": {"type": "NoResultType", "__version__": version}, "__version__": version},
-        "flow": {"id": FLOW, "name": "ETL", "version": 3, "environment": environment, "storage": storage},
+        "flow": {"id": FLOW, "name": "ETL", "version": 3, "environment": environment, "storage": storage, "core_version": core_version or version},
         "task_runs": [],
     }
     if since(version, "0.13.0"):
         made["scheduled_start_time"] = "2022-11-30T11:59:00+00:00"
-        made["flow"]["core_version"] = core_version or version
         (made if since(version, "0.14.0") else made["flow"])["run_config"] = run_config
     if since(version, "0.14.0"):
         made["name"] = "brave-fox"
