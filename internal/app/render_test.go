@@ -210,3 +210,24 @@ func TestRenderTellsWarnings(t *testing.T) {
 		}
 	}
 }
+
+// The job spec of YAML_TEMPLATE is what Jobs of flows with an environment start from.
+func TestRenderYAMLTemplate(t *testing.T) {
+	t.Parallel()
+	spec := fileOf(t, "metadata: {labels: {team: data}}\nspec: {template: {spec: {tolerations: [{operator: Exists}], containers: [{name: flow}]}}}")
+	cfg, err := config.ResolveRender(config.Sources{Env: []string{"PREFECT__BACKEND=server", "YAML_TEMPLATE=" + spec}, Flags: map[string][]string{"output": {"json"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := `{"id": "11111111-1111-4111-8111-111111111111", "flow": {"id": "f", "core_version": "0.15.13", "environment": {"type": "LocalEnvironment"},
+	 "storage": {"type": "Docker", "registry_url": "r", "image_name": "i", "image_tag": "t"}}}`
+	var out, notes bytes.Buffer
+	if err := app.RenderOver(t.Context(), cfg, fileOf(t, run), &out, &notes, offline{t}, offline{t}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"tolerations"`, `"team": "data"`, `"image": "r/i:t"`, `"execute"`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+}

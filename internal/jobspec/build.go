@@ -285,8 +285,12 @@ func (b *builder) setResources(container Tree, c runConfig) {
 			continue // left to Decode, as the reference leaves it to the API server
 		}
 		child := b.object(resources, path+".resources", group.key)
-		setText(child, "cpu", cpu)
-		setText(child, "memory", memory)
+		for _, quantity := range []struct{ key, value string }{{"cpu", cpu}, {"memory", memory}} {
+			if quantity.value != "" {
+				b.warnLost(child, path+".resources."+group.key, quantity.key, quantity.value, "the run config")
+				child[quantity.key] = quantity.value
+			}
+		}
 	}
 }
 

@@ -40,6 +40,12 @@ func (b *builder) environmentTemplate() (template, bool) {
 		b.faults.add(err)
 		return template{tree: tree, source: shown(path), places: places}, err == nil
 	}
+	if b.settings.AgentTemplatePath != "" {
+		b.warnings.put(Warning{
+			Place: "the agent's job template", Text: "has no effect for flows with an environment: the Python agents used YAML_TEMPLATE for them",
+			Mend: "name a job spec by the variable YAML_TEMPLATE, or register the flow with a run config", OfAgent: true,
+		})
+	}
 	container := Tree{
 		"name":            "flow",
 		"imagePullPolicy": b.own.value(namePullPolicy),

@@ -1,6 +1,7 @@
 package jobspec
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -192,6 +193,7 @@ func (h *hardening) setBackoffLimit() { setDefault(h.spec, "backoffLimit", int64
 func (h *hardening) setTTL() {
 	least := int64(flowrun.Retention.Seconds())
 	if seconds, ok := h.spec["ttlSecondsAfterFinished"].(int64); ok && seconds < least {
+		h.warnings.add("spec.ttlSecondsAfterFinished", fmt.Sprintf("is raised to %d: so long the Job's name must stay taken, since it keeps the run from starting twice", least), "write at least that")
 		h.spec["ttlSecondsAfterFinished"] = least
 	}
 }
@@ -235,6 +237,9 @@ func split(secrets []any) []any {
 func (h *hardening) setPullPolicy() {
 	policy := h.settings.ImagePullPolicy
 	if policy != "" && (h.legacy || h.container["imagePullPolicy"] == nil) {
+		if own := h.container["imagePullPolicy"]; own != nil && own != policy && !h.builtin() {
+			h.warnings.add(inContainer+".imagePullPolicy", "has no effect: IMAGE_PULL_POLICY of the agent counts more", "keep one of them")
+		}
 		h.container["imagePullPolicy"] = policy
 	}
 }
@@ -352,8 +357,18 @@ func (h *hardening) setRunCommand() {
 
 func (h *hardening) setServiceAccount() {
 	account := h.settings.ServiceAccountName
-	if h.legacy && account != nil && h.run.since("0.12.0") {
-		setText(h.pod, "serviceAccountName", *account)
+	switch {
+	case !h.legacy || account == nil || *account == "":
+	case h.run.since("0.12.0"):
+		if own := h.pod["serviceAccountName"]; own != nil && own != *account {
+			h.warnings.add(inPodSpec+".serviceAccountName", "has no effect: the agent's service account counts more", "keep one of them")
+		}
+		h.pod["serviceAccountName"] = *account
+	default:
+		h.warnings.put(Warning{
+			Place: "the agent's service account", Text: "has no effect: the agents of 0.11 gave none to flows with an environment",
+			Mend: "name it in the job spec of YAML_TEMPLATE, or register the flow again with a later release", OfAgent: true,
+		})
 	}
 }
 

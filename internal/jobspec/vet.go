@@ -119,7 +119,8 @@ func (b *builder) warnLostMetadata(job Tree) {
 		for _, key := range sortedKeys(ours) {
 			var lost []string
 			for _, name := range ours[key] {
-				if value := below(m.tree, key)[name]; value != nil && value != flowrun.ManagedBy {
+				// A copy of job_spec.yaml has the texts that are to be replaced.
+				if value := below(m.tree, key)[name]; value != nil && value != flowrun.ManagedBy && value != "UUID" {
 					lost = append(lost, name)
 				}
 			}

@@ -70,6 +70,12 @@ func TestWhatLosesIsTold(t *testing.T) {
 		"metadata": jobspec.Tree{"name": "nice"},
 		"spec":     jobspec.Tree{"template": jobspec.Tree{"spec": jobspec.Tree{"serviceAccountName": "templates", "imagePullSecrets": []any{jobspec.Tree{"name": "templates"}}}}},
 	}
+	withPath, withSpec := agent(), agent()
+	withPath.AgentTemplatePath = "s3://b/job.yaml"
+	withSpec.EnvironmentTemplatePath, withSpec.ServiceAccountName, withSpec.ImagePullPolicy = "/spec.yaml", new("agents"), "Never"
+	withSpec.Template = func(string) ([]byte, error) {
+		return []byte("metadata: {labels: {prefect.io/identifier: UUID}}\nspec: {template: {spec: {serviceAccountName: mine, containers: [{imagePullPolicy: Always}]}}}"), nil
+	}
 	both := func(config, template string) jobspec.FlowRun {
 		return configRun(`{"type":"KubernetesRun",` + config + `,"job_template":` + template + `}`)
 	}
@@ -90,6 +96,10 @@ func TestWhatLosesIsTold(t *testing.T) {
 		"account and secrets":     {both(`"service_account_name":"run","image_pull_secrets":["run"]`, `{"spec":{"template":{"spec":{"serviceAccountName":"t","imagePullSecrets":[{"name":"t"}]}}}}`), agent(), []string{"spec.template.spec.serviceAccountName has no effect: run_config.service_account_name counts more", "spec.template.spec.imagePullSecrets has no effect"}},
 		"account of the agent":    {configRun(""), withAccount, []string{"metadata.name has no effect in a template of the agent", "spec.template.spec.imagePullSecrets has no effect: the agent's image pull secrets count", "spec.template.spec.serviceAccountName has no effect: the agent's service account counts more"}},
 		"image and policy":        {both(`"image":"run:1","image_pull_policy":"Never"`, `{"spec":{"template":{"spec":{"containers":[{"image":"t:1","imagePullPolicy":"Always"}]}}}}`), agent(), []string{"containers[0].image has no effect: run_config.image counts more", "imagePullPolicy has no effect"}},
+		"resources":               {both(`"cpu_limit":"2","memory_request":"1Gi"`, `{"spec":{"ttlSecondsAfterFinished":60,"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":"1"},"requests":{"memory":"1Gi"}}}]}}}}`), agent(), []string{"containers[0].resources.limits.cpu has no effect: the run config counts more", "spec.ttlSecondsAfterFinished is raised to 300"}},
+		"account before 0.12":     {environmentRun(), withAccount, []string{"the agent's service account has no effect: the agents of 0.11 gave none"}},
+		"the agent's template":    {environmentRun(), withPath, []string{"the agent's job template has no effect for flows with an environment"}},
+		"job spec":                {since("0.14.0"), withSpec, []string{"spec.template.spec.containers[0].imagePullPolicy has no effect: IMAGE_PULL_POLICY", "spec.template.spec.serviceAccountName has no effect: the agent's"}},
 		"names":                   {templated(`{"metadata":{"namespace":"other","generateName":"g-","labels":{"prefect.io/flow_id":"x"},"annotations":{"prefect-kube.io/attempt":"v1"}}}`), agent(), []string{"metadata.namespace has no effect: Jobs are made in the agent's namespace, flows", "metadata.generateName has no effect", "metadata.annotations has prefect-kube.io/attempt without effect", "metadata.labels has prefect.io/flow_id without effect"}},
 		"the agent's namespace":   {templated(`{"metadata":{"namespace":"flows"}}`), agent(), nil},
 		"nothing is disagreed on": {both(`"env":{"A":"1"}`, `{"metadata":{"name":"etl"},"spec":{"template":{"spec":{"containers":[{"env":[{"name":"B","value":"2"}]}]}}}}`), agent(), nil},
