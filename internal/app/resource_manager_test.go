@@ -73,7 +73,8 @@ func TestConformanceResourceManager(t *testing.T) {
 			v := readVector(t, file)
 			w := v.imagine()
 			got := v.manage(t, w, 1)
-			return w.compare(v.Expected.ClusterAfter.Jobs, v.Expected.ClusterAfter.Pods, v.Expected.Exchanges, got, used).with(got.log)
+			jobs, pods := v.after()
+			return w.compare(jobs, pods, v.Expected.Exchanges, got, used).with(got.log)
 		})
 	}
 	var rows []string
@@ -205,11 +206,11 @@ func (w *imagined) thing(message string) string {
 func (v *vector) manage(t *testing.T, w *imagined, managers int) outcome {
 	t.Helper()
 	var out outcome
-	dir := t.TempDir()
-	writeFiles(t, dir, v.Input.HomeFiles)
-	src := config.Sources{HomeDir: dir, Env: []string{"HOME=" + dir}}
+	writeFiles(t, v.dir, v.Input.Files)
+	writeFiles(t, v.home, v.Input.HomeFiles)
+	src := config.Sources{HomeDir: v.home, Env: []string{"HOME=" + v.home}}
 	for name, value := range v.Input.Environment {
-		src.Env = append(src.Env, name+"="+strings.NewReplacer("{{DIR}}", dir, "{{HOME}}", dir).Replace(value))
+		src.Env = append(src.Env, name+"="+value)
 	}
 	cfg, err := config.ResolveResourceManager(src)
 	if err != nil {

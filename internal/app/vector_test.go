@@ -39,7 +39,7 @@ type vector struct {
 		Passes      int
 		Agent       map[string]any // constructor arguments, in mode heartbeat
 		Command     []string
-		Environment map[string]string
+		Environment variables
 		Files       map[string]string
 		HomeFiles   map[string]string `json:"home_files"`
 		Now         time.Time
@@ -57,6 +57,49 @@ type vector struct {
 	release, core string
 	// dir and home are {{DIR}} and {{HOME}}.
 	dir, home string
+}
+
+// variables are texts, whatever type they have in a case.
+type variables map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (x *variables) UnmarshalJSON(raw []byte) error {
+	var values map[string]any
+	if err := json.Unmarshal(raw, &values); err != nil {
+		return err
+	}
+	*x = variables{}
+	for name, value := range values {
+		if s, ok := value.(string); ok {
+			(*x)[name] = s
+		} else {
+			(*x)[name] = encode(value)
+		}
+	}
+	return nil
+}
+
+// after are the names of what the recorded cluster held in the end. A case without
+// them says it by what was deleted.
+func (v *vector) after() (jobs, pods []string) {
+	if after := v.Expected.ClusterAfter; after != nil {
+		return after.Jobs, after.Pods
+	}
+	deleted := map[string]bool{}
+	for _, e := range v.Expected.Exchanges {
+		if parts := resourcePath.FindStringSubmatch(e.Request.Path); parts != nil && e.Request.Method == http.MethodDelete && e.Answer.status() < http.StatusBadRequest {
+			deleted[parts[2]+"/"+parts[3]] = true
+		}
+	}
+	left := func(kind string, objects []map[string]any) (names []string) {
+		for _, o := range objects {
+			if name := text(metadata(o)["name"]); !deleted[kind+"/"+name] {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	return left("jobs", v.Input.Cluster.Jobs), left("pods", v.Input.Cluster.Pods)
 }
 
 func (v *vector) places() *strings.Replacer {

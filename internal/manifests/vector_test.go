@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v2"
 
+	"github.com/prefect-kube/prefect-kube/internal/config"
 	"github.com/prefect-kube/prefect-kube/internal/manifests"
 )
 
@@ -22,14 +23,17 @@ import (
 type vector struct {
 	Input struct {
 		Arguments      map[string]json.RawMessage
-		Environment    map[string]string
-		PrefectVersion string `json:"prefect_version"`
+		Environment    map[string]any
+		HomeFiles      map[string]string `json:"home_files"`
+		PrefectVersion string            `json:"prefect_version"`
 	}
 	Expected struct {
 		YAML      string
 		Documents []any
 		Error     *struct{ Class, Message string }
 	}
+	// backend is the configured one.
+	backend string
 }
 
 func root() string {
@@ -77,9 +81,27 @@ func vectorsOf(t *testing.T, folder string) map[string]vector {
 		if err := json.Unmarshal(data, &v); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
+		v.backend = v.configured(t)
 		all[strings.TrimSuffix(filepath.Base(file), ".json")] = v
 	}
 	return all
+}
+
+// configured is the backend that the variables and the files of a case name.
+func (v vector) configured(t *testing.T) string {
+	t.Helper()
+	src := config.Sources{HomeDir: t.TempDir()}
+	for name, text := range v.Input.HomeFiles {
+		file := filepath.Join(src.HomeDir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range v.Input.Environment {
+		src.Env = append(src.Env, fmt.Sprintf("%s=%v", name, value))
+	}
+	cfg, _ := config.ResolveAgent(config.Core1, src) // only the backend is looked at
+	return cfg.Backend
 }
 
 // since gives the first release that has an argument, until the first that has it no
@@ -100,8 +122,8 @@ func has(version, name string) bool {
 // no text where a text is wanted: with us all are texts.
 func (v vector) options(version string) (o manifests.Options, converted bool, err error) {
 	o = manifests.Options{Version: version, PrefectVersion: v.Input.PrefectVersion, Backend: "cloud", Endpoint: "http://configured:4200"}
-	if backend := v.Input.Environment["PREFECT__BACKEND"]; backend != "" {
-		o.Backend = backend
+	if v.backend != "" {
+		o.Backend = v.backend
 	}
 	texts := map[string]*string{
 		"token": &o.Credential, "key": &o.Credential, "tenant_id": &o.TenantID, "api": &o.API, "namespace": &o.Namespace,
