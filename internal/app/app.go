@@ -283,7 +283,7 @@ func listen(ctx context.Context, cfg config.Agent, health *status.Health, poke c
 		},
 	})
 	if err != nil {
-		return nil, &config.Error{Place: "--agent-address", Problem: err.Error()}
+		return nil, &config.Error{Place: "--agent-address", Problem: err.Error(), Mend: "write one such as http://:8080"}
 	}
 	return server, server.Listen(ctx)
 }

@@ -160,7 +160,7 @@ func readRunFile(name string, in io.Reader) ([]byte, error) {
 	case err != nil:
 		return nil, &config.Error{Place: name, Problem: err.Error()}
 	case len(text) > maxFlowRunFile:
-		return nil, &config.Error{Place: name, Problem: fmt.Sprintf("is larger than %d MiB", maxFlowRunFile>>20)}
+		return nil, &config.Error{Place: name, Problem: fmt.Sprintf("is larger than %d MiB", maxFlowRunFile>>20), Mend: "give one flow run as the API answers it"}
 	}
 	return text, nil
 }

@@ -102,7 +102,7 @@ func usableKeep(names []string, more ...string) error {
 func unknownKeep(name string, possible []string) error {
 	for _, change := range jobspec.Changes() {
 		if change.Name == name {
-			return &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q cannot be kept", name), Mend: "that a run starts exactly once rests on the difference"}
+			return &config.Error{Place: "--keep", Problem: fmt.Sprintf("%q cannot be kept, since that a run starts exactly once rests on the difference", name), Mend: "leave it out"}
 		}
 	}
 	e := &config.Error{Place: "--keep", Problem: "names no behaviour of the Python agent that can be kept", Mend: "use " + strings.Join(possible, ", ")}
@@ -201,7 +201,7 @@ func authorities(bundle config.File) (*x509.CertPool, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, &config.Error{Place: bundle.Place, Problem: err.Error()}
+		return nil, &config.Error{Place: bundle.Place, Problem: err.Error(), Mend: "name a file or a folder with certificates in PEM form"}
 	case !found:
 		return nil, &config.Error{Place: bundle.Place, Problem: fmt.Sprintf("no certificate in %q", bundle.Path), Mend: "name a file of certificates in PEM form"}
 	}

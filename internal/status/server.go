@@ -67,7 +67,7 @@ func ParseAddress(address string) (string, error) {
 	// does not matter; what is served is plain HTTP.
 	u, err := url.Parse(address)
 	if err != nil || u.Port() == "" {
-		return "", errors.New("must specify port in agent address, such as http://:8080")
+		return "", errors.New("must specify port in agent address")
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil {
 		return "", fmt.Errorf("agent address: port %s is out of range", u.Port())
@@ -83,7 +83,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.address)
 	if err != nil {
-		return fmt.Errorf("agent address %s: %w", s.o.Address, err)
+		return fmt.Errorf("agent address %s: %w; name a free one of this machine with --agent-address", s.o.Address, err)
 	}
 	s.l = l
 	return nil
