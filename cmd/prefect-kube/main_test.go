@@ -180,7 +180,7 @@ func TestEveryFlagChangesSomething(t *testing.T) {
 	samples := map[config.Kind]string{
 		config.Text: "http://sample:1", config.Secret: "sample", config.Integer: "7", config.Duration: "77s", config.List: "sample", config.Pairs: "SAMPLE=1",
 	}
-	texts := map[string]string{"log-level": "ERROR", "generation": "0.11", "listen": ":1", "credential-secret": "agent/credential"}
+	texts := map[string]string{"log-level": "ERROR", "generation": "0.11", "listen": ":1", "credential-secret": "agent/credential", "api-secret": "agent/api"}
 	for name, command := range map[string]struct {
 		args     []string
 		settings []config.Setting

@@ -67,7 +67,7 @@ type outside struct {
 func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Logger) (err error) {
 	out.secrets, log = concealed(cfg, log)
 	defer func() { err = out.secrets.Error(err) }()
-	for _, warning := range cfg.Warnings {
+	for _, warning := range append(slices.Clone(cfg.Warnings), startCautions(cfg)...) {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
 	if err := Usable(ctx, cfg); err != nil {
@@ -312,6 +312,9 @@ func jobSettings(cfg config.Agent) (jobspec.Settings, error) {
 	}
 	if name, key, ok := config.SplitSecret(cfg.CredentialSecret); ok {
 		settings.CredentialFrom = &jobspec.SecretKey{Secret: name, Key: key}
+	}
+	if name, key, ok := config.SplitSecret(cfg.APISecret); ok {
+		settings.APIFrom = &jobspec.SecretKey{Secret: name, Key: key}
 	}
 	if cfg.ServiceAccountName != "" {
 		settings.ServiceAccountName = &cfg.ServiceAccountName

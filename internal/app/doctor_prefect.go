@@ -23,7 +23,7 @@ func lookAtConfiguration(_ context.Context, p *patient) []Finding {
 	cfg := p.cfg
 	findings := healthy("agent of %s for %s; read: %s; credential: %s",
 		cfg.CoreVersion, cfg.Backend, cmp.Or(strings.Join(cfg.Origin.Files, ", "), "no file"), cmp.Or(cfg.Origin.Credential, "none"))
-	for _, warning := range cfg.Warnings {
+	for _, warning := range append(slices.Clone(cfg.Warnings), cautions(cfg.Agent)...) {
 		findings = append(findings, doubtful("correct it, or leave it out", "%s", warning)...)
 	}
 	return findings

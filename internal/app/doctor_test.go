@@ -218,6 +218,7 @@ func illnesses(t *testing.T) map[string]illness {
 		"a password in the address": {flags: map[string][]string{"api": {"http://u:hush-too@prefect.test:4200"}}, api: map[string]string{"tenant": "hush-too"}, want: []string{
 			"ok    prefect api: http://prefect.test:4200 answers", "fail  credential: ", "      mend: check the API key", "skip  ",
 			"warn  configuration: the user name and the password in the address of the API are sent in the place of the credential", "      mend: ",
+			"warn  configuration: Jobs get the address of the Prefect API without its user name and password",
 		}},
 		"a warning": {env: []string{"PREFECT__USER_CONFIG_PATH=/no/such"}, want: []string{`warn  configuration: PREFECT__USER_CONFIG_PATH: no file "/no/such"`, "      mend: correct it, or leave it out"}},
 	}

@@ -77,3 +77,6 @@ func Network(cfg config.Agent) (*http.Transport, error) { return network(cfg) }
 func DeployFlowOver(ctx context.Context, cfg config.Agent, flowRun []byte, cluster http.RoundTripper) (string, error) {
 	return deployFlow(ctx, cfg, flowRun, outside{cluster: &kube.Config{REST: &rest.Config{Host: "http://cluster.test", Transport: cluster}, Source: "test"}}, slog.New(slog.DiscardHandler))
 }
+
+// Cautions is what start says about a configuration.
+func Cautions(cfg config.Agent) []string { return startCautions(cfg) }

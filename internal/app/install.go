@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"slices"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
@@ -121,8 +120,12 @@ func hints(o manifests.Options, cfg config.Install) []string {
 		out = append(out, fmt.Sprintf("the agent waits for a credential: kubectl create secret generic %s --namespace %s --from-literal=%s=...",
 			from.Secret, o.NamespaceOrDefault(), from.Key))
 	}
-	if u, err := url.Parse(cfg.Endpoint); err == nil && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
-		out = append(out, u.Redacted()+" is the pod itself inside the cluster: name the Prefect API with --api as Pods reach it")
+	if jobspec.Loopback(cfg.Endpoint) {
+		out = append(out, shown(cfg.Endpoint)+" is the pod itself inside the cluster: name the Prefect API with --api as Pods reach it")
+	}
+	if o.RBAC && !o.KeepsRights() {
+		out = append(out, "flows run with the service account default now, which has no rights here: Python's manifest gave the agent's rights to it. "+
+			"For flows that start Dask, Jobs or Pods themselves, give them a service account of their own with --service-account-name, or keep Python's way with --keep account,rules")
 	}
 	if !o.RBAC {
 		out = append(out, "the agent gets the rights of the service account default only: --rbac prints what it needs")

@@ -34,7 +34,13 @@ func TestInstallHints(t *testing.T) {
 		t.Errorf("got log %q, want %q", log, want)
 	}
 
-	cloud.Credential, cloud.CredentialSecret = secret.New("hunter2"), "mine/token"
+	for _, want := range []string{"flows run with the service account default now, which has no rights", "--service-account-name", "--keep account,rules"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("got log %q, want %q", log, want)
+		}
+	}
+
+	cloud.Credential, cloud.CredentialSecret, cloud.Keep = secret.New("hunter2"), "mine/token", []string{"account", "rules"}
 	out, log, err = install(t, cloud)
 	if err != nil || log != "" || strings.Count(out, "hunter2") != 1 || !strings.Contains(out, "stringData:\n  token: hunter2\n") || !strings.Contains(out, "value: mine/token\n") {
 		t.Errorf("got %v, log %q and\n%s", err, log, out)
@@ -58,6 +64,27 @@ func TestInstallHints(t *testing.T) {
 	out, log, err = install(t, local)
 	if err != nil || !strings.Contains(out, "prefecthq/prefect:1.4.1-python3.7") || !strings.Contains(out, "https://api.prefect.io") || strings.Count(log, "WARN") != 1 {
 		t.Errorf("got %v, log %q and\n%s", err, log, out)
+	}
+}
+
+// An address with a password is in a Secret, and so is one with a token: agent and Jobs refer to it.
+func TestInstallHidesTheAddress(t *testing.T) {
+	t.Parallel()
+	for core, flags := range map[string]map[string][]string{
+		config.Core1: {"api": {"https://u:hunter2@apollo"}, "token": {"T"}},
+		config.Core0: {"api": {"https://apollo?apikey=hunter2"}, "resource-manager": {"true"}},
+	} {
+		cfg, err := config.ResolveInstall(core, config.Sources{Env: []string{"PREFECT__BACKEND=server"}, Flags: flags})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, log, err := install(t, cfg)
+		if err != nil || strings.Count(out, "hunter2") != 1 || strings.Contains(log, "hunter2") || !strings.Contains(out, "stringData:\n  address: "+flags["api"][0]+"\n") {
+			t.Errorf("%s: got %v, log %q and\n%s", core, err, log, out)
+		}
+		if !strings.Contains(out, "key: address\n") || !strings.Contains(out, "value: prefect-agent-api/address\n") || strings.Contains(out, "PREFECT__CLOUD__API_KEY") {
+			t.Errorf("%s: nothing refers to the Secret:\n%s", core, out)
+		}
 	}
 }
 

@@ -311,6 +311,10 @@ func ourFields() []field[agentDraft] {
 			Help: "Where flow runs may let the agent read job templates, separated by commas: file, http, https, s3, gs, or a beginning such as /etc/templates/ or https://templates.example/; any; none. Of http and https, loopback and link-local addresses count only if a beginning names them, or with any. The default is file,http,https,s3,gs. The agent's own --job-template is always read.",
 		}, func(d *agentDraft) any { return &d.TemplateSources }},
 		{Setting{
+			Key: "kube.api_secret", Kind: Text, Flags: []Flag{{Name: "api-secret"}},
+			Help: "Secret with the address of the Prefect API, as NAME/KEY, that Jobs refer to: for an address with a password, which no Job holds in clear text.",
+		}, func(d *agentDraft) any { return &d.APISecret }},
+		{Setting{
 			Key: "kube.keep", Kind: List, Flags: []Flag{{Name: "keep", Repeated: true}},
 			Help: "Behaviours of the Python agent to keep, by name, separated by commas.",
 		}, func(d *agentDraft) any { return &d.Keep }},

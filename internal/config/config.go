@@ -145,6 +145,9 @@ type Agent struct {
 	Grace time.Duration
 	// CredentialSecret is NAME/KEY of the Secret that Jobs refer to; empty means that they hold the credential.
 	CredentialSecret string
+	// APISecret is NAME/KEY of the Secret with the address of the API that Jobs refer to;
+	// empty means that they hold API.
+	APISecret string
 	// Kubeconfig is the file, or the list of files, with the cluster to use when not inside one.
 	Kubeconfig string
 	// Keep names behaviours of the Python agent that are kept. Which names there are is not checked here.

@@ -17,7 +17,7 @@ func TestEveryVariableChangesSomething(t *testing.T) {
 	samples := map[config.Kind]string{config.Text: "http://sample:1", config.Secret: "sample", config.Integer: "7", config.Duration: "77s", config.List: "sample", config.Pairs: `{"SAMPLE": "1"}`}
 	texts := map[string]string{
 		"PREFECT__BACKEND": "cloud", "PREFECT__CLOUD__AGENT__LEVEL": "ERROR", "PREFECT__SERVER__HOST": "http://sample", "PREFECT__SERVER__PORT": "1",
-		"PREFECT_KUBE_CREDENTIAL_SECRET": "agent/credential", "IMAGE_PULL_POLICY": "never",
+		"PREFECT_KUBE_CREDENTIAL_SECRET": "agent/credential", "PREFECT_KUBE_API_SECRET": "agent/api", "IMAGE_PULL_POLICY": "never",
 	}
 	// These do nothing by themselves: the address of another backend, and where auth.toml lies.
 	silent := map[string]bool{"PREFECT__CLOUD__ENDPOINT": true, "PREFECT__HOME_DIR": true, "PREFECT__CLOUD__AUTH_TOKEN": true, "PREFECT__CLOUD__AUTH_TOKEN_FILE": true}

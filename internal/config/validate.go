@@ -44,6 +44,7 @@ func (a Agent) Validate() error {
 		within("PREFECT__CLOUD__REQUEST_TIMEOUT, cloud.request_timeout", a.RequestTimeout, time.Millisecond),
 		validatePolls(a.MaxPolls),
 		validateSecretKey(a.CredentialSecret),
+		placed("--api-secret, PREFECT_KUBE_API_SECRET", "write NAME/KEY, such as prefect-agent-api/address", validateSecretKey(a.APISecret)),
 	)
 }
 

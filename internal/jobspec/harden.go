@@ -372,6 +372,12 @@ func (h *hardening) setServiceAccount() {
 	}
 }
 
+// refer makes a variable one that a Secret has.
+func refer(variable Tree, from SecretKey) {
+	delete(variable, "value")
+	variable["valueFrom"] = Tree{"secretKeyRef": Tree{"name": from.Secret, "key": from.Key}}
+}
+
 func (h *hardening) setCredential() {
 	env, ok := h.container["env"].([]any)
 	if !ok {
@@ -379,12 +385,14 @@ func (h *hardening) setCredential() {
 	}
 	h.container["env"] = slices.DeleteFunc(env, func(item any) bool {
 		variable, ok := item.(Tree)
+		if ok && variable["name"] == envAPI && variable["value"] == h.settings.API && h.settings.APIFrom != nil {
+			refer(variable, *h.settings.APIFrom)
+		}
 		if !ok || variable["name"] != envAuthToken && variable["name"] != envAPIKey || variable["value"] != h.settings.Credential {
 			return false
 		}
 		if from := h.settings.CredentialFrom; from != nil {
-			delete(variable, "value")
-			variable["valueFrom"] = Tree{"secretKeyRef": Tree{"name": from.Secret, "key": from.Key}}
+			refer(variable, *from)
 			return false
 		}
 		return h.settings.Credential == ""

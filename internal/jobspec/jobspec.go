@@ -73,6 +73,9 @@ type Settings struct {
 	Token bool
 	// CredentialFrom, if set, is what the Job refers to instead of holding Credential.
 	CredentialFrom *SecretKey
+	// APIFrom, if set, is what the Job refers to instead of holding API: an address with
+	// a password.
+	APIFrom *SecretKey
 	// TenantID is a UUID, passed on only together with a credential.
 	TenantID string
 	// Namespace gets the Jobs. NamespaceVariable is what 0.11.0 tells the flow

@@ -139,6 +139,7 @@ const (
 	envCPURequest      = "JOB_CPU_REQUEST"
 	envCPULimit        = "JOB_CPU_LIMIT"
 	envCredentialOfJob = "PREFECT_KUBE_CREDENTIAL_SECRET" //nolint:gosec // the name of a Secret
+	envAPIOfJob        = "PREFECT_KUBE_API_SECRET"        //nolint:gosec // the name of a Secret
 	envKeep            = "PREFECT_KUBE_KEEP"
 	loopInterval       = "60"
 )

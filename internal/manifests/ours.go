@@ -82,6 +82,10 @@ func KeepNames() []string {
 	return names
 }
 
+// KeepsRights reports whether flows have the rights that the Python agent's manifest
+// gave them: those of the service account default.
+func (o Options) KeepsRights() bool { return o.keeps(keepAccount) && o.keeps(keepRules) }
+
 func (o Options) keeps(name string) bool { return slices.Contains(o.Keep, name) }
 
 // Credentials says where the agent's credential is expected, and whether it is
@@ -275,6 +279,9 @@ func (o Options) ourEnv() []any {
 	}
 	if expected {
 		optional = append(optional, EnvVar{envCredentialOfJob, from.Secret + "/" + from.Key})
+	}
+	if o.hidesAPI() {
+		optional = append(optional, EnvVar{envAPIOfJob, addressSecret().Secret + "/" + addressSecret().Key})
 	}
 	env = append(env, literalVariable(envNamespace, o.NamespaceOrDefault()), literalVariable(envAgentAddress, agentAddress))
 	for _, v := range optional {
