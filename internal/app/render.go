@@ -25,6 +25,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/prefect1"
 	"github.com/prefect-kube/prefect-kube/internal/secret"
+	"github.com/prefect-kube/prefect-kube/internal/template"
 )
 
 // maxFlowRunFile is the largest file that is read as a flow run, in bytes.
@@ -65,7 +66,7 @@ func render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 	}
 	tree, job, err := makeJob(ctx, cfg, run, settings, log)
 	if err != nil {
-		return err
+		return detailed(err)
 	}
 	text, err := encodeJob(tree, cfg.Output, o.secrets)
 	if err != nil {
@@ -78,6 +79,14 @@ func render(ctx context.Context, cfg config.Render, source string, in io.Reader,
 		return nil
 	}
 	return compareWithServer(ctx, cfg, job, notes, o, log)
+}
+
+// detailed says what a flow's author is not told: the caller is the operator.
+func detailed(err error) error {
+	if hidden, ok := errors.AsType[*template.Error](err); ok && hidden.Detail() != "" {
+		return fmt.Errorf("%w (%s)", err, hidden.Detail())
+	}
+	return err
 }
 
 // makeJob gives the Job as it is printed and as it is sent.

@@ -231,3 +231,22 @@ func TestRenderYAMLTemplate(t *testing.T) {
 		}
 	}
 }
+
+// Who renders a Job is told what the author of the flow is not.
+func TestRenderTellsWhyAnAddressIsNotRead(t *testing.T) {
+	t.Parallel()
+	const run = `{"id": "00000000-0000-4000-8000-000000000000", "name": "r", "flow": {"id": "f", "name": "f", "core_version": "1.4.1", "storage": {"type": "Local"}},
+		"run_config": {"type": "KubernetesRun", "job_template_path": "http://127.0.0.1:1/job.yaml"}}`
+	for _, c := range []struct{ sources, want string }{{"http", "(not among --template-sources)"}, {"any", "connection refused"}} {
+		cfg, err := config.ResolveRender(config.Sources{
+			Env: []string{"PREFECT__BACKEND=server"}, HomeDir: t.TempDir(), Flags: map[string][]string{"template-sources": {c.sources}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, notes bytes.Buffer
+		if err := app.RenderOver(t.Context(), cfg, fileOf(t, run), &out, &notes, offline{t}, offline{t}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q in it", c.sources, err, c.want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -68,9 +69,10 @@ func TestAFileWithoutAnEnd(t *testing.T) {
 func TestAFileThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		away, reads := make(chan struct{}), 0
+		away := make(chan struct{})
+		var reads atomic.Int64
 		r := &Reader{read: func(string, int64, time.Time) ([]byte, error) {
-			reads++
+			reads.Add(1)
 			<-away
 			return []byte("text"), nil
 		}}
@@ -78,8 +80,8 @@ func TestAFileThatHangs(t *testing.T) {
 			start := time.Now()
 			_, err := r.Read(t.Context(), "/mnt/file", 8)
 			late, ok := errors.AsType[*Error](err)
-			if took := time.Since(start); !ok || !late.Late() || took != want || reads != 1 {
-				t.Errorf("read %d: got %v after %v with %d tries, want a late error after %v with one", i, err, took, reads, want)
+			if took := time.Since(start); !ok || !late.Late() || took != want || reads.Load() != 1 {
+				t.Errorf("read %d: got %v after %v with %d tries, want a late error after %v with one", i, err, took, reads.Load(), want)
 			}
 		}
 		if data, err := (&Reader{read: func(string, int64, time.Time) ([]byte, error) { return []byte("other"), nil }}).Read(t.Context(), "/other", 8); err != nil {
