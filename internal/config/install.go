@@ -272,7 +272,7 @@ func installJobs() []field[installDraft] {
 func installOurs() []field[installDraft] {
 	return []field[installDraft]{
 		{
-			among(References(), given(Text, "Print the objects of the Python agent of this release: 0.11.0, 1.2.4 or 1.4.1.", Flag{Name: "reference"})),
+			among(References(), given(Text, "Print the objects of the Python agent of this release: 0.11.0, 0.12.6, 0.13.19, 0.14.22, 0.15.13, 1.0.0, 1.2.4 or 1.4.1.", Flag{Name: "reference"})),
 			func(d *installDraft) any { return &d.Reference },
 		},
 		{

@@ -7,7 +7,9 @@ import (
 )
 
 // References are the versions of the reference whose objects can be printed.
-func References() []string { return []string{"0.11.0", "1.2.4", "1.4.1"} }
+func References() []string {
+	return []string{"0.11.0", "0.12.6", "0.13.19", "0.14.22", "0.15.13", "1.0.0", "1.2.4", "1.4.1"}
+}
 
 // The forms in which a Job can be printed.
 const (
@@ -30,7 +32,7 @@ func renderFields() []field[Render] {
 	return []field[Render]{
 		{Setting{
 			Flags: []Flag{{Name: "reference"}}, Values: References(), Kind: Text,
-			Help: "Print exactly the Job that this version of the Python agent makes: 0.11.0, 1.2.4 or 1.4.1.",
+			Help: "Print exactly the Job that this version of the Python agent makes: 0.11.0, 0.12.6, 0.13.19, 0.14.22, 0.15.13, 1.0.0, 1.2.4 or 1.4.1.",
 		}, func(r *Render) any { return &r.Reference }},
 		{Setting{
 			Flags: []Flag{{Name: "output", Short: "o"}}, Values: []string{OutputYAML, OutputJSON}, Kind: Text, Default: OutputYAML,

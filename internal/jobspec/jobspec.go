@@ -1,5 +1,5 @@
 // Package jobspec decides what Job a flow run becomes. Build makes exactly what
-// the reference agents (Prefect 0.11.0, 1.2.4, 1.4.1) would have made, as a JSON
+// the reference agents (Prefect 0.11.0 to 1.4.1) would have made, as a JSON
 // tree, because they write empty values and unknown keys that typed structs
 // lose. Harden applies a named list of small changes to it, and Decode turns the
 // tree strictly into a Job.
