@@ -11,9 +11,13 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
-// Chatter sends what the Kubernetes client logs for the whole process to a log, at
-// debug level. It must be called before any command.
-func Chatter(log *slog.Logger) { kube.Chatter(log) }
+// Chatter prepares a process that is ours alone: what the Kubernetes client logs for the
+// whole process goes to a log, at debug level, and the memory has the container's
+// limit. It must be called before any command.
+func Chatter(log *slog.Logger) {
+	kube.Chatter(log)
+	limitMemory(log)
+}
 
 const (
 	// beat is how often health is told whether the cluster is read.

@@ -57,7 +57,11 @@ func (c *Client) Address() string {
 }
 
 func (c *Client) raw(ctx context.Context, request *rest.Request) ([]byte, error) {
-	return within(ctx, c.log, func(ctx context.Context) ([]byte, error) { return request.Do(ctx).Raw() })
+	data, err := within(ctx, c.log, func(ctx context.Context) ([]byte, error) { return request.Do(ctx).Raw() })
+	if err == nil {
+		err = c.weigher.check(data, nil)
+	}
+	return data, err
 }
 
 // Version is what the API server says it is, such as v1.33.1.

@@ -52,7 +52,9 @@ type Client struct {
 	access rest.Interface
 	codec  runtime.ParameterCodec
 	clock  *serverClock
-	log    *slog.Logger
+	// weigher looks at answers that are decoded here.
+	weigher *weigher
+	log     *slog.Logger
 	// known holds the namespaces that were asked for, true if the UID was read.
 	known sync.Map
 }
@@ -69,7 +71,8 @@ func NewClient(cfg *Config, log *slog.Logger) (*Client, error) {
 	}
 	c := &Client{host: cfg.REST.Host, codec: runtime.NewParameterCodec(scheme), clock: &serverClock{}, log: log}
 	rc := rest.CopyConfig(cfg.REST)
-	rc.NegotiatedSerializer = newCodec(scheme)
+	codec := newCodec(scheme)
+	rc.NegotiatedSerializer, c.weigher = codec, codec.weigher
 	// Answers in protobuf cost a fraction of the memory of a list in JSON.
 	rc.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	rc.ContentType = runtime.ContentTypeJSON

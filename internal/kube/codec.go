@@ -86,24 +86,30 @@ type boundedFramer struct{ runtime.Framer }
 
 // NewFrameReader implements runtime.Framer.
 func (f boundedFramer) NewFrameReader(r io.ReadCloser) io.ReadCloser {
-	b := &bounded{ReadCloser: r}
+	b := &bounded{ReadCloser: r, took: func(int) {}}
 	return &frames{ReadCloser: f.Framer.NewFrameReader(b), source: b}
 }
 
 type frames struct {
 	io.ReadCloser
 	source *bounded
+	// inside says that the rest of a frame is to be read.
+	inside bool
 }
 
 // Read reads one frame, or what the buffer holds of it.
 func (f *frames) Read(p []byte) (int, error) {
-	f.source.left = maxAnswer
-	return f.ReadCloser.Read(p)
+	if !f.inside {
+		f.source.left = maxAnswer
+	}
+	n, err := f.ReadCloser.Read(p)
+	f.inside = errors.Is(err, io.ErrShortBuffer)
+	return n, err
 }
 
 // maxAnswer bounds an answer and an event of a watch, in bytes as they are unpacked.
-// What etcd keeps of one object is half of it.
-const maxAnswer = 3 << 20
+// etcd keeps 1.5 MiB of one object at most.
+const maxAnswer = 2 << 20
 
 // largeError is an answer that was not read to its end, or not decoded.
 type largeError struct{ what string }
@@ -114,14 +120,17 @@ func (e *largeError) Error() string { return "the answer is too large: " + e.wha
 type bounded struct {
 	io.ReadCloser
 	left int
+	// took is told how much was read.
+	took func(int)
 }
 
 // Read implements io.Reader.
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, &largeError{what: fmt.Sprintf("more than %d MiB", maxAnswer>>20)}
+		return 0, &largeError{what: "more than was asked for can have"}
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n
+	b.took(n)
 	return n, err
 }

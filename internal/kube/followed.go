@@ -18,8 +18,10 @@ type followed struct {
 	line   *line
 	source watch.Interface
 	result chan watch.Event
-	// listing says that what was there before is still being sent.
+	// listing says that what was there before is still being sent, listed how much of it
+	// came.
 	listing bool
+	listed  int
 	// wanted ends with Stop, ctx also when a timer finds the watch too slow.
 	wanted, ctx    context.Context //nolint:containedctx // a watch lives longer than the call that opens it
 	stop           context.CancelFunc
@@ -111,6 +113,9 @@ func (f *followed) see(event watch.Event) {
 		f.line.open()
 	default:
 		f.silence.Reset(firstSilence)
+		if f.listed++; f.listed > maxItems {
+			f.giveUp(errEndless)
+		}
 	}
 }
 

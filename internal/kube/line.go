@@ -104,14 +104,21 @@ func (l *line) closed(err error) {
 	l.failed(err)
 }
 
-// list sends one request for a list, or for a page of it.
-func list[L runtime.Object](ctx context.Context, l *line, o metav1.ListOptions, send func(context.Context, metav1.ListOptions) (L, error)) (runtime.Object, error) {
-	if o.Continue == "" && !l.turn(ctx) {
+// listLimit bounds a list with all its pages.
+const listLimit = 5 * time.Minute
+
+// list reads all objects as the quorum knows them now, whatever client-go would like
+// to know: of a list from the cache of the API server there are no pages. Each page is
+// reduced before the next one is read.
+func list[L runtime.Object, T any](ctx context.Context, l *line, b book[L, T], selector string, keep func(*T) runtime.Object) (runtime.Object, error) {
+	if !l.turn(ctx) {
 		return nil, context.Cause(ctx)
 	}
-	got, err := send(ctx, o)
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
+	items, version, err := read(ctx, b, metav1.ListOptions{LabelSelector: selector}, maxItems, keep)
 	l.failed(err)
-	return got, err
+	return &reduced{ListMeta: metav1.ListMeta{ResourceVersion: version}, Items: items}, err
 }
 
 // watch opens a watch. It ends by itself where the server does not end it.

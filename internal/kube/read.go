@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	pageSize = 500
 	// maxEvents bounds how many events are read at once, to a page.
 	maxEvents = 5000
 	// maxLog bounds what is read of one log to find its end.
@@ -76,55 +75,23 @@ func (c *Client) digest(namespace string) string {
 // Jobs lists the Jobs that a label selector names, as the cluster's quorum
 // knows them now; an empty selector names all.
 func (c *Client) Jobs(ctx context.Context, namespace, selector string) ([]batchv1.Job, error) {
-	jobs := c.JobsIn(namespace)
-	items, err := pages(func(o metav1.ListOptions) ([]batchv1.Job, string, error) {
-		o.LabelSelector = selector
-		list, err := jobs.List(ctx, o)
-		if err != nil {
-			return nil, "", err
-		}
-		return list.Items, list.Continue, nil
-	})
+	items, err := whole(ctx, jobsOf(c.JobsIn(namespace)), metav1.ListOptions{LabelSelector: selector}, maxItems)
 	return items, fail(err, "list", "jobs", namespace, "")
 }
 
 // Pods lists the Pods that a label selector names, as the cluster's quorum
 // knows them now; an empty selector names all.
 func (c *Client) Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-	pods := c.PodsIn(namespace)
-	items, err := pages(func(o metav1.ListOptions) ([]corev1.Pod, string, error) {
-		o.LabelSelector = selector
-		list, err := pods.List(ctx, o)
-		if err != nil {
-			return nil, "", err
-		}
-		return list.Items, list.Continue, nil
-	})
+	items, err := whole(ctx, podsOf(c.PodsIn(namespace)), metav1.ListOptions{LabelSelector: selector}, maxItems)
 	return items, fail(err, "list", "pods", namespace, "")
 }
 
-// pages follows a list to its end. A continue token that expired on the way
-// (410) means that the list begins again, twice at most: what was read so far
-// belongs to no single moment.
-func pages[T any](page func(metav1.ListOptions) ([]T, string, error)) ([]T, error) {
-	var all []T
-	o := metav1.ListOptions{Limit: pageSize}
-	for restarts := 0; ; {
-		items, next, err := page(o)
-		switch {
-		case apierrors.IsResourceExpired(err) && o.Continue != "" && restarts < 2:
-			restarts++
-			all, o.Continue = nil, ""
-			continue
-		case err != nil:
-			return nil, err
-		}
-		all = append(all, items...)
-		if next == "" {
-			return all, nil
-		}
-		o.Continue = next
-	}
+func jobsOf(jobs Jobs) book[*batchv1.JobList, batchv1.Job] {
+	return book[*batchv1.JobList, batchv1.Job]{jobs.List, func(l *batchv1.JobList) []batchv1.Job { return l.Items }}
+}
+
+func podsOf(pods Pods) book[*corev1.PodList, corev1.Pod] {
+	return book[*corev1.PodList, corev1.Pod]{pods.List, func(l *corev1.PodList) []corev1.Pod { return l.Items }}
 }
 
 // Events lists the events about the object of the given name, of any kind, in no
@@ -142,18 +109,11 @@ func (c *Client) Warnings(ctx context.Context, namespace string) ([]corev1.Event
 func (c *Client) events(ctx context.Context, namespace, selector string) ([]corev1.Event, error) {
 	events := resource[*corev1.Event, *corev1.EventList]{gentype.NewClientWithList("events", c.core, c.codec, namespace,
 		func() *corev1.Event { return &corev1.Event{} }, func() *corev1.EventList { return &corev1.EventList{} }), c.log}
-	read := 0
-	items, err := pages(func(o metav1.ListOptions) ([]corev1.Event, string, error) {
-		o.FieldSelector = selector
-		list, err := events.List(ctx, o)
-		if err != nil {
-			return nil, "", err
-		}
-		if read += len(list.Items); read >= maxEvents {
-			list.Continue = ""
-		}
-		return list.Items, list.Continue, nil
-	})
+	list := book[*corev1.EventList, corev1.Event]{events.List, func(l *corev1.EventList) []corev1.Event { return l.Items }}
+	items, err := whole(ctx, list, metav1.ListOptions{FieldSelector: selector}, maxEvents)
+	if errors.Is(err, errEndless) {
+		err = nil
+	}
 	return items, fail(err, "list", "events", namespace, "")
 }
 

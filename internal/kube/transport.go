@@ -63,8 +63,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	boundRetryAfter(resp.Header, now)
 	// The end of a log is kept while it is read, and a watch is bounded by its events.
-	if !req.URL.Query().Has("watch") && !strings.HasSuffix(req.URL.Path, "/log") {
-		resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer + 1}
+	streams := req.URL.Query().Has("watch") || strings.HasSuffix(req.URL.Path, "/log")
+	if !streams || resp.StatusCode != http.StatusOK {
+		most, took := allowed(req.Context())
+		if resp.ContentLength > int64(most) {
+			most = -1 // nothing of it need be read
+		}
+		resp.Body = &bounded{ReadCloser: resp.Body, left: most + 1, took: took}
 	}
 	return resp, nil
 }

@@ -53,12 +53,16 @@ const byGroup = "group"
 
 // record is what is kept of an object: its identity, its group, its reduced form.
 type record[T any] struct {
+	metav1.TypeMeta
 	metav1.ObjectMeta
 	group string
 	value T
 }
 
 func (r *record[T]) inGroup() string { return r.group }
+
+// DeepCopyObject implements runtime.Object. Nobody changes a record.
+func (r *record[T]) DeepCopyObject() runtime.Object { return r }
 
 // NewWatch makes a Watch. Nothing is read before Run.
 func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P], error) {
@@ -70,8 +74,10 @@ func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P
 	for i, label := range o.Labels {
 		selector := Selector(o.Labels[:i], label)
 		ofJobs, ofPods := newLine("jobs"), newLine("pods")
-		j := cache.NewSharedIndexInformer(listWatch(ofJobs, jobs, selector, jobs.List, jobs.Watch), &batchv1.Job{}, 0, indexers())
-		p := cache.NewSharedIndexInformer(listWatch(ofPods, pods, selector, pods.List, pods.Watch), &corev1.Pod{}, 0, indexers())
+		job := func(j *batchv1.Job) runtime.Object { return recordOf(label, j, o.Job) }
+		pod := func(p *corev1.Pod) runtime.Object { return recordOf(label, p, o.Pod) }
+		j := cache.NewSharedIndexInformer(listWatch(ofJobs, jobs, selector, jobsOf(jobs), job, jobs.Watch), &batchv1.Job{}, 0, indexers())
+		p := cache.NewSharedIndexInformer(listWatch(ofPods, pods, selector, podsOf(pods), pod, pods.Watch), &corev1.Pod{}, 0, indexers())
 		w.jobs, w.pods, w.lines = append(w.jobs, j), append(w.pods, p), append(w.lines, ofJobs, ofPods)
 		errs = append(errs,
 			w.prepare(j, "jobs", o.Namespace, reduce(label, o.Job)),
@@ -94,14 +100,12 @@ func Selector(before []string, requirement string) string {
 // that it cannot stream lists, by a method IsWatchListSemanticsUnSupported: an
 // informer over a client that cannot and does not say so, such as the parts of
 // client-go's fake clientset, waits for a bookmark for ever.
-func listWatch[L runtime.Object](l *line, client any, selector string,
-	lists func(context.Context, metav1.ListOptions) (L, error),
+func listWatch[L runtime.Object, T any](l *line, client any, selector string, b book[L, T], keep func(*T) runtime.Object,
 	watches func(context.Context, metav1.ListOptions) (watch.Interface, error),
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = selector
-			return list(ctx, l, o, lists)
+		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+			return list(ctx, l, b, selector, keep)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = selector
@@ -121,11 +125,15 @@ func reduce[O metav1.Object, T any](label string, reduction func(O) T) cache.Tra
 		if !ok {
 			return obj, nil
 		}
-		return &record[T]{
-			ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
-			group:      o.GetLabels()[label],
-			value:      reduction(o),
-		}, nil
+		return recordOf(label, o, reduction), nil
+	}
+}
+
+func recordOf[O metav1.Object, T any](label string, o O, reduction func(O) T) *record[T] {
+	return &record[T]{
+		ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: o.GetNamespace(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
+		group:      o.GetLabels()[label],
+		value:      reduction(o),
 	}
 }
 

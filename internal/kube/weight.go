@@ -10,11 +10,12 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // maxWeight bounds the memory that an answer becomes when it is decoded, in bytes. A
 // few bytes can ask for a whole object, so the answer's own size bounds nothing.
-const maxWeight = 16 << 20
+const maxWeight = 8 << 20
 
 // What parts of JSON become at most, about: an object in a list, a text or a number in
 // one, a key.
@@ -101,19 +102,41 @@ func textEnd(data []byte) int {
 
 // protobuf estimates by the types of Go, without decoding.
 func (w *weigher) protobuf(data []byte, into runtime.Object) int {
-	var unknown runtime.Unknown
-	if unknown.Unmarshal(data) != nil {
-		return 0 // the decoder says why
+	kind, raw := unwrap(data)
+	// The decoder takes what the answer says it is, whatever was asked for.
+	if named, err := w.scheme.New(kind); err == nil {
+		into = named
 	}
 	if into == nil {
-		var err error
-		if into, err = w.scheme.New(unknown.GroupVersionKind()); err != nil {
-			return 0
-		}
+		return 0
 	}
 	s := scale{weight: len(data), known: &w.known}
-	s.message(reflect.TypeOf(into).Elem(), unknown.Raw, 0)
+	s.message(reflect.TypeOf(into).Elem(), raw, 0)
 	return s.weight
+}
+
+// unwrap reads a runtime.Unknown without a copy. What is none is left to the decoder.
+func unwrap(data []byte) (kind schema.GroupVersionKind, raw []byte) {
+	const typeField, rawField = 1, 2
+	for len(data) > 0 {
+		number, wire, n := protowire.ConsumeTag(data)
+		if n < 0 || wire != protowire.BytesType {
+			return kind, raw
+		}
+		value, m := protowire.ConsumeBytes(data[n:])
+		if m < 0 {
+			return kind, raw
+		}
+		if number == rawField {
+			raw = value
+		}
+		var named runtime.TypeMeta
+		if number == typeField && named.Unmarshal(value) == nil {
+			kind = schema.FromAPIVersionAndKind(named.APIVersion, named.Kind)
+		}
+		data = data[n+m:]
+	}
+	return kind, raw
 }
 
 // scale adds up what fields become.
