@@ -122,6 +122,7 @@ func New(o Options) (*KubernetesAgent, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.CredentialByFlag = false // the options of a program are no arguments of a process
 	if cfg.Volumes, err = trees(o.Volumes); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,9 @@ func startAgent(ctx context.Context, cfg config.Agent, out outside, log *slog.Lo
 	for _, warning := range append(slices.Clone(cfg.Warnings), startCautions(cfg)...) {
 		log.WarnContext(ctx, "configuration", slog.String("reason", warning))
 	}
+	for _, e := range exposures(cfg) {
+		log.WarnContext(ctx, "credential exposed", slog.String("reason", e.what+"; "+e.mend))
+	}
 	if err := Usable(ctx, cfg); err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ func lookAtConfiguration(_ context.Context, p *patient) []Finding {
 	for _, warning := range append(slices.Clone(cfg.Warnings), cautions(cfg.Agent)...) {
 		findings = append(findings, doubtful("correct it, or leave it out", "%s", warning)...)
 	}
+	for _, e := range exposures(cfg.Agent) {
+		findings = append(findings, doubtful(e.mend, "%s", e.what)...)
+	}
 	return findings
 }
 

@@ -238,9 +238,28 @@ func TestDoctor(t *testing.T) {
 			if strings.Contains(text, "hush") {
 				t.Errorf("the credential is in\n%s", text)
 			}
-			compare(t, text, c.want)
+			compare(t, text, append(c.want, c.exposed(text)...))
 		})
 	}
+}
+
+// exposed is what the configuration of most cases lets others read.
+func (c illness) exposed(report string) (lines []string) {
+	if strings.Contains(report, "credential: none\n") {
+		return nil
+	}
+	if strings.Contains(report, "credential: --") {
+		lines = append(lines, "warn  configuration: the credential is an argument of this command: whoever may list", "      mend: give it by a variable or a file instead")
+	}
+	if c.flags["credential-secret"] == nil {
+		lines = append(lines, "warn  configuration: each Job holds the credential in clear text: whoever may read Jobs or Pods of namespace default can read it",
+			"      mend: put it in a Secret there and name that with --credential-secret NAME/KEY")
+	}
+	if api, given := c.flags["api"]; !given || api != nil {
+		lines = append(lines, "warn  configuration: the credential travels to "+apiHost+" without TLS: whoever sees the packets can read it",
+			"      mend: use an https:// address for --api or PREFECT__CLOUD__API")
+	}
+	return lines
 }
 
 // compare looks for each beginning of a line, and for lines without one that are not ok.
@@ -392,7 +411,7 @@ func TestDoctorInJSON(t *testing.T) {
 		}
 	}
 	all := len(app.Checks())
-	want := map[app.Verdict]int{app.Broken: 1, app.Doubtful: 1, app.Skipped: 1, app.Healthy: all - 2}
+	want := map[app.Verdict]int{app.Broken: 1, app.Doubtful: 3, app.Skipped: 1, app.Healthy: all - 2}
 	if diff := cmp.Diff(want, count); diff != "" || len(checks) != all || report.Failed != 1 {
 		t.Errorf("%d failed in %d checks (-want +got)\n%s", report.Failed, len(checks), diff)
 	}

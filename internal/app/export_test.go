@@ -80,3 +80,10 @@ func DeployFlowOver(ctx context.Context, cfg config.Agent, flowRun []byte, clust
 
 // Cautions is what start says about a configuration.
 func Cautions(cfg config.Agent) []string { return startCautions(cfg) }
+// Exposures are what startAgent tells of the credential.
+func Exposures(cfg config.Agent) (texts []string) {
+	for _, e := range exposures(cfg) {
+		texts = append(texts, e.what+"; "+e.mend)
+	}
+	return texts
+}

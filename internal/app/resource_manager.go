@@ -30,6 +30,9 @@ func ResourceManager(ctx context.Context, cfg config.ResourceManager, log *slog.
 
 func resourceManager(ctx context.Context, m config.ResourceManager, out outside, log *slog.Logger) (err error) {
 	cfg := managerAsAgent(m)
+	for _, e := range onTheWire(cfg) {
+		log.WarnContext(ctx, "credential exposed", slog.String("reason", e.what+"; "+e.mend))
+	}
 	out.secrets, log = concealed(cfg, log)
 	defer func() { err = out.secrets.Error(err) }()
 	for _, warning := range m.Warnings {

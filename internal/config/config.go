@@ -84,6 +84,8 @@ type Agent struct {
 	CABundle File
 	// Credential is the agent's auth token for Core0, the API key for Core1.
 	Credential secret.Value
+	// CredentialByFlag is set when the credential comes from the command line.
+	CredentialByFlag bool
 	// Token is set when Credential is an API token of 0.x that Core1 was given, as the
 	// command line of 0.13 to 0.15 takes it. It belongs to one tenant.
 	Token bool

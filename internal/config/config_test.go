@@ -283,8 +283,8 @@ func TestCredentials(t *testing.T) {
 		return func(a *config.Agent) { a.Credential = secret.New(text) }
 	}
 	checkAgents(t, map[string]agentCase{
-		"flag":                {core: config.Core0, env: []string{"PREFECT__CLOUD__AGENT__AUTH_TOKEN=ENV"}, flags: map[string][]string{"token": {"FLAG"}}, want: has("FLAG")},
-		"flag beats file":     {core: config.Core1, files: bare, env: []string{"PREFECT__CLOUD__API_KEY_FILE=~/tok"}, flags: map[string][]string{"key": {"FLAG"}}, want: has("FLAG")},
+		"flag":                {core: config.Core0, env: []string{"PREFECT__CLOUD__AGENT__AUTH_TOKEN=ENV"}, flags: map[string][]string{"token": {"FLAG"}}, want: func(a *config.Agent) { has("FLAG")(a); a.CredentialByFlag = true }},
+		"flag beats file":     {core: config.Core1, files: bare, env: []string{"PREFECT__CLOUD__API_KEY_FILE=~/tok"}, flags: map[string][]string{"key": {"FLAG"}}, want: func(a *config.Agent) { has("FLAG")(a); a.CredentialByFlag = true }},
 		"file, 0.11.0":        {core: config.Core0, files: bare, env: []string{"PREFECT__CLOUD__AGENT__AUTH_TOKEN_FILE=~/tok"}, want: has("FILE")},
 		"file, 1.4.1":         {core: config.Core1, files: bare, env: []string{"PREFECT__CLOUD__API_KEY_FILE=~/tok", "PREFECT__CLOUD__API_KEY="}, want: has("FILE")},
 		"variable beats toml": {core: config.Core1, files: auth, env: []string{"PREFECT__CLOUD__API_KEY_FILE=~/tok"}, want: func(a *config.Agent) { a.Credential, a.TenantID = secret.New("FILE"), "T" }},

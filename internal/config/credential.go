@@ -25,6 +25,7 @@ func (d *agentDraft) login(a *Agent) error {
 	}
 	used := candidates[i]
 	a.Credential, d.origin.Credential = used.Value, used.place
+	a.CredentialByFlag = strings.HasPrefix(used.place, "--")
 	a.Token = used.token && a.CoreVersion == Core1
 	if a.Token && a.TenantID != "" {
 		a.TenantID = ""
