@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -65,6 +66,54 @@ func checkRedirect(t *testing.T, core string, code int, to string) {
 	for _, r := range server.Requests() {
 		if r.Scheme+"://"+r.Host != "https://p.test:4200" || r.Method != http.MethodPost {
 			t.Errorf("got %s %s://%s with %q", r.Method, r.Scheme, r.Host, r.Header["Authorization"])
+		}
+	}
+}
+
+// The first answer of one kind comes a byte a second: its loop goes on after a minute at
+// most, says so after half of it, and a stop waits for nothing.
+func TestADripStopsNoLoop(t *testing.T) {
+	t.Parallel()
+	for root, loop := range map[string]string{
+		"get_runs_in_queue(": "poll", "{ tenant {": "poll", "register_agent(": "poll", "{ hello": "poll", "queue: __type(": "poll",
+		`state: { _eq: \"Submitted\" }`: "sweep", "scheduled: flow_run(": "sweep",
+	} {
+		t.Run(root, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				drip := badserver.Sequence(badserver.Drip("{"), badserver.Page(http.StatusBadRequest))
+				asked := map[bool]int{}
+				server, log, exit := startOn(t, config.Core1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					hit := strings.Contains(string(body), root)
+					asked[hit]++
+					if hit && asked[true] == 1 {
+						drip(w, r)
+						return
+					}
+					answerWell(w, r, string(body))
+				}), 3*time.Minute, "PREFECT__BACKEND=server", "PREFECT__CLOUD__API=http://p.test")
+				if asked[true] < 2 || exit != "waiting" || len(server.Requests()) < 20 {
+					t.Errorf("got %d requests like it of %d, and %s; log:\n%s", asked[true], len(server.Requests()), exit, log)
+				}
+				if want := `msg="a loop makes no progress" loop=` + loop; !strings.Contains(log, want) {
+					t.Errorf("got\n%s\nwant %s", log, want)
+				}
+			})
+		})
+	}
+}
+
+// answerWell is a server without flow runs.
+func answerWell(w http.ResponseWriter, r *http.Request, body string) {
+	for root, text := range map[string]string{
+		"get_runs_in_queue(": `{"get_runs_in_queue":{"flow_run_ids":[]}}`, "{ tenant {": `{"tenant":[{"id":"` + tenant + `"}]}`,
+		"register_agent(": `{"register_agent":{"id":"a"}}`, "{ hello": `{"hello":"hi"}`, "flow_run(where": `{"flow_run":[]}`,
+		"queue: __type(": `{"queue":{"inputFields":[{"name":"tenant_id"}]},"run":{"fields":[{"name":"labels"},{"name":"tenant_id"},{"name":"states"}]},"flow":{"fields":[]}}`,
+	} {
+		if strings.Contains(body, root) {
+			badserver.Answer(`{"data":`+text+`}`)(w, r)
+			return
 		}
 	}
 }
