@@ -252,6 +252,9 @@ func connectCluster(ctx context.Context, cfg config.Agent, out outside, log *slo
 	}
 	found = concealCluster(found, out.secrets)
 	log.InfoContext(ctx, "cluster found", slog.String("reason", found.Source), slog.String("namespace", cfg.Namespace))
+	for _, e := range toCluster(found) {
+		log.WarnContext(ctx, "credential exposed", slog.String("reason", e.what+"; "+e.mend))
+	}
 	return kube.NewClient(found, log)
 }
 

@@ -47,7 +47,11 @@ func lookForCluster(_ context.Context, p *patient) []Finding {
 		return broken(mend, "%v", err)
 	}
 	p.cluster = cluster
-	return healthy("%s", found.Source)
+	findings := healthy("%s", found.Source)
+	for _, e := range toCluster(found) {
+		findings = append(findings, doubtful(e.mend, "%s", e.what)...)
+	}
+	return findings
 }
 
 func lookAtAPIServer(ctx context.Context, p *patient) []Finding {

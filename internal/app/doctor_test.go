@@ -255,7 +255,7 @@ func (c illness) exposed(report string) (lines []string) {
 		lines = append(lines, "warn  configuration: each Job holds the credential in clear text: whoever may read Jobs or Pods of namespace default can read it",
 			"      mend: put it in a Secret there and name that with --credential-secret NAME/KEY")
 	}
-	if api, given := c.flags["api"]; !given || api != nil {
+	if api, given := c.flags["api"]; !given || api != nil && !strings.Contains(api[0], "localhost") {
 		lines = append(lines, "warn  configuration: the credential travels to "+apiHost+" without TLS: whoever sees the packets can read it",
 			"      mend: use an https:// address for --api or PREFECT__CLOUD__API")
 	}

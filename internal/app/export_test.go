@@ -81,9 +81,14 @@ func DeployFlowOver(ctx context.Context, cfg config.Agent, flowRun []byte, clust
 // Cautions is what start says about a configuration.
 func Cautions(cfg config.Agent) []string { return startCautions(cfg) }
 // Exposures are what startAgent tells of the credential.
-func Exposures(cfg config.Agent) (texts []string) {
-	for _, e := range exposures(cfg) {
-		texts = append(texts, e.what+"; "+e.mend)
+func Exposures(cfg config.Agent) []string { return texts(exposures(cfg)) }
+
+// ClusterExposures are what it tells of that of Kubernetes.
+func ClusterExposures(found *kube.Config) []string { return texts(toCluster(found)) }
+
+func texts(all []exposure) (out []string) {
+	for _, e := range all {
+		out = append(out, e.what+"; "+e.mend)
 	}
-	return texts
+	return out
 }

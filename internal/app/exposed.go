@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
 // exposure is who may read the credential without being meant to, and the mend.
@@ -45,6 +46,23 @@ func onTheWire(cfg config.Agent) []exposure {
 		what: "the credential travels to " + u.Host + " without TLS: whoever sees the packets can read it",
 		mend: "use an https:// address for --api or PREFECT__CLOUD__API",
 	}}
+}
+
+// toCluster tells of a credential for Kubernetes that others may get.
+func toCluster(found *kube.Config) []exposure {
+	c := found.REST
+	if c == nil || c.BearerToken == "" && c.BearerTokenFile == "" && c.Username == "" && c.ExecProvider == nil {
+		return nil
+	}
+	const mend = "correct the cluster's entry in the kubeconfig: server with https://, and certificate-authority"
+	u, err := url.Parse(c.Host)
+	switch {
+	case c.Insecure:
+		return []exposure{{"the certificate of the API server is not checked (insecure-skip-tls-verify): whoever answers in its place gets the credential", mend}}
+	case err == nil && u.Scheme == "http" && !here(u.Hostname()):
+		return []exposure{{"the credential for Kubernetes travels to " + u.Host + " without TLS: whoever sees the packets can read it", mend}}
+	}
+	return nil
 }
 
 // here reports whether a host is this machine.

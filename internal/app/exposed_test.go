@@ -6,9 +6,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
+
 	"github.com/prefect-kube/prefect-kube/internal/app"
 	"github.com/prefect-kube/prefect-kube/internal/badserver"
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
 // Who may read the credential without being meant to is told at the start.
@@ -59,6 +63,33 @@ func TestAKeyOnTheCommandLineIsTold(t *testing.T) {
 		}
 		if got := strings.Contains(strings.Join(app.Exposures(cfg), " "), "list the processes"); got != want {
 			t.Errorf("by %s: told %v, want %v", place, got, want)
+		}
+	}
+}
+
+// The same for the credential of Kubernetes.
+func TestAnExposedClusterIsTold(t *testing.T) {
+	t.Parallel()
+	token := rest.Config{Host: "https://c.example:6443", BearerToken: "canary-55"}
+	with := func(change func(*rest.Config)) *rest.Config {
+		c := rest.CopyConfig(&token)
+		change(c)
+		return c
+	}
+	for name, c := range map[string]struct {
+		rest *rest.Config
+		want string
+	}{
+		"all well":         {&token, ""},
+		"unchecked":        {with(func(c *rest.Config) { c.Insecure = true }), "insecure-skip-tls-verify"},
+		"no TLS":           {with(func(c *rest.Config) { c.Host = "http://c.example:8080" }), "without TLS"},
+		"no TLS, here":     {with(func(c *rest.Config) { c.Host = "http://127.0.0.1:8080" }), ""},
+		"no TLS, no token": {&rest.Config{Host: "http://c.example:8080"}, ""},
+		"a plugin":         {&rest.Config{Host: "http://c.example:8080", ExecProvider: &api.ExecConfig{}}, "without TLS"},
+	} {
+		told := strings.Join(app.ClusterExposures(&kube.Config{REST: c.rest}), " ")
+		if (told == "") != (c.want == "") || !strings.Contains(told, c.want) || strings.Contains(told, "canary") {
+			t.Errorf("%s: told %q, want %q", name, told, c.want)
 		}
 	}
 }
