@@ -114,5 +114,5 @@ func ExampleGenerateDeploymentYAML() {
 func ExampleNew() {
 	_, err := prefectkube.New(prefectkube.Options{API: "apollo.prefect"})
 	fmt.Println(err)
-	// Output: api: "apollo.prefect" is not an address; set --api or PREFECT__CLOUD__API to one such as http://localhost:4200
+	// Output: api: is not an address; set --api or PREFECT__CLOUD__API to one such as http://localhost:4200, with http:// or https:// in front; write % in a password as %25, / as %2F, @ as %40
 }

@@ -281,7 +281,7 @@ func TestEveryFieldOfTheConfigurationIsRead(t *testing.T) {
 		files []string
 		bases []string
 	}{
-		{reflect.TypeFor[config.Agent](), []string{"app.go", "usable.go", "deploy.go"}, []string{"cfg", "s.cfg"}},
+		{reflect.TypeFor[config.Agent](), []string{"app.go", "usable.go", "deploy.go", "exposed.go"}, []string{"cfg", "s.cfg"}},
 		{reflect.TypeFor[config.ResourceManager](), []string{"resource_manager.go"}, []string{"m"}},
 		{reflect.TypeFor[config.Install](), []string{"install.go"}, []string{"cfg"}},
 		{reflect.TypeFor[config.Render](), []string{"render.go"}, []string{"cfg"}},
