@@ -80,6 +80,7 @@ func DeployFlowOver(ctx context.Context, cfg config.Agent, flowRun []byte, clust
 
 // Cautions is what start says about a configuration.
 func Cautions(cfg config.Agent) []string { return startCautions(cfg) }
+
 // Exposures are what startAgent tells of the credential.
 func Exposures(cfg config.Agent) []string { return texts(exposures(cfg)) }
 
