@@ -12,10 +12,12 @@ import (
 )
 
 const (
-	// reviewPause is how long a lack of rights may be over before readiness says so.
+	// reviewPause is how long a lack of rights may be over before readiness says so, and
+	// firstReview the pause after a look that failed. It doubles from one to the next.
 	reviewPause = 5 * time.Minute
-	// reviewTimeout bounds one look at all rights.
-	reviewTimeout = 30 * time.Second
+	firstReview = time.Second
+	// reviewTimeout bounds one look at all rights, below what health takes for silence.
+	reviewTimeout = 20 * time.Second
 )
 
 // reviewer tells what our credential may do. It is a *kube.Client.
@@ -45,28 +47,43 @@ func lacking(ctx context.Context, r reviewer, namespace string) ([]manifests.Per
 func stops(p manifests.Permission) bool { return p.Resource == "jobs" && p.Verb == "create" }
 
 // watchRights tells health and the log which rights are missing, until none is or
-// ctx ends. What is not known is not said.
+// ctx ends. What is not known is not said, and keeps nobody from being ready.
 func watchRights(ctx context.Context, r reviewer, namespace string, health *status.Health, log *slog.Logger) error {
+	const name = "rights"
+	loop := health.Loop(name, silence)
+	defer health.Remove(name)
 	told := map[string]bool{}
-	for {
+	for next := firstReview; ; {
+		loop.Progress()
 		missing, err := lacking(ctx, r, namespace)
-		if err == nil {
-			stopping, warnings := lackTexts(missing)
-			health.Lack(stopping, warnings)
-			for _, text := range append(stopping, warnings...) {
-				if !told[text] {
-					told[text] = true
-					log.WarnContext(ctx, "going on without a right in the cluster", slog.String("reason", text))
-				}
-			}
+		pause := reviewPause
+		if err != nil {
+			log.DebugContext(ctx, "rights in the cluster not known, asking again", slog.Any("error", err))
+			pause, next = next, min(2*next, reviewPause)
+		} else {
+			next = firstReview
+			tellLacks(ctx, missing, health, told, log)
 			if len(missing) == 0 {
 				return nil
 			}
 		}
+		loop.Wait(pause)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(reviewPause):
+		case <-time.After(pause):
+		}
+	}
+}
+
+// tellLacks tells health which rights are missing now, and the log once of each.
+func tellLacks(ctx context.Context, missing []manifests.Permission, health *status.Health, told map[string]bool, log *slog.Logger) {
+	stopping, warnings := lackTexts(missing)
+	health.Lack(stopping, warnings)
+	for _, text := range append(stopping, warnings...) {
+		if !told[text] {
+			told[text] = true
+			log.WarnContext(ctx, "going on without a right in the cluster", slog.String("reason", text))
 		}
 	}
 }

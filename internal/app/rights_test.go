@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -72,6 +73,49 @@ func TestWatchRights(t *testing.T) {
 		}
 		if lines := strings.Count(said.String(), "going on without a right in the cluster"); lines != len(lacks) {
 			t.Errorf("got %d lines in the log, want one for each lack:\n%s", lines, said.String())
+		}
+	})
+}
+
+// A look that fails is made again with growing pauses, and keeps nobody from being
+// ready. One that does not end is told as silence.
+func TestRightsThatCannotBeAskedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		health := agentstatus.NewHealth(nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var hangs atomic.Bool
+		var looks []time.Duration
+		began, done := time.Now(), make(chan error, 1)
+		go func() {
+			done <- app.WatchRights(ctx, func(kube.Access) (bool, error) {
+				if hangs.Load() {
+					<-ctx.Done()
+				}
+				looks = append(looks, time.Since(began))
+				return false, errors.New("away")
+			}, health, slog.New(slog.DiscardHandler))
+		}()
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		want := []time.Duration{0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if diff := cmp.Diff(want, looks); diff != "" {
+			t.Errorf("times of looks (-want +got)\n%s", diff)
+		}
+		if reasons := health.Ready(time.Now()); reasons != nil {
+			t.Errorf("not ready, since %q", reasons)
+		}
+		hangs.Store(true)
+		time.Sleep(5 * time.Minute)
+		if reasons := health.Ready(time.Now()); len(reasons) != 1 || !strings.HasPrefix(reasons[0], "rights: no progress for ") {
+			t.Errorf("got %q, want that the loop of rights makes no progress", reasons)
+		}
+		cancel()
+		if err := <-done; err != nil || !slices.Equal(health.Ready(time.Now()), []string{"starting"}) {
+			t.Errorf("got %v, %q, want nothing left of the loop", err, health.Ready(time.Now()))
 		}
 	})
 }
