@@ -102,7 +102,7 @@ func TestHostileAnswersFitInMemory(t *testing.T) { //nolint:paralleltest // it l
 		t.Run(name, func(t *testing.T) { //nolint:paralleltest // as above
 			debug.FreeOSMemory()
 			idle := used()
-			defer debug.SetMemoryLimit(debug.SetMemoryLimit(int64(idle) + 40<<20)) //nolint:gosec // far below
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(int64(idle) + 40<<20))
 			var peak atomic.Uint64
 			done := make(chan struct{})
 			go sample(&peak, done)
