@@ -80,7 +80,7 @@ func TestUsageErrorsShowNoValue(t *testing.T) {
 		}
 	}
 	for _, variable := range []string{
-		"PREFECT__CLOUD__API_KEY_FILE", "PREFECT__CLOUD__TENANT_ID", "PREFECT__BACKEND", "PREFECT__CLOUD__API", "PREFECT__CLOUD__AGENT__LEVEL", "IMAGE_PULL_POLICY", "JOB_MEM_LIMIT",
+		"PREFECT__CLOUD__API_KEY_FILE", "PREFECT__CLOUD__TENANT_ID", "PREFECT__BACKEND", "PREFECT__CLOUD__API", "PREFECT__CLOUD__AGENT__LEVEL",
 		"PREFECT__CLOUD__REQUEST_TIMEOUT", "DELETE_FINISHED_JOBS", "PREFECT_KUBE_GRACE", "PREFECT_KUBE_CREDENTIAL_SECRET", "PREFECT__CLOUD__AGENT__AGENT_ADDRESS", "HTTPS_PROXY",
 	} {
 		value := "CANARY"
@@ -153,7 +153,7 @@ func TestCredentialOfEveryRelease(t *testing.T) {
 func TestAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	for line, places := range map[string][]string{
-		"agent kubernetes start --max-polls x --keep nothing --namespace A_B --agent-address x --env A": {"--max-polls", "--keep", "--namespace", "--agent-address", "--env", "--key", "PREFECT_KUBE_GRACE", "HTTP_PROXY", "IMAGE_PULL_POLICY"},
+		"agent kubernetes start --max-polls x --keep nothing --namespace A_B --agent-address x --env A": {"--max-polls", "--keep", "--namespace", "--agent-address", "--env", "--key", "PREFECT_KUBE_GRACE", "HTTP_PROXY"},
 		"agent start kubernetes --grace 0 --api x --job-template /no/such":                              {"--grace", "api", "--job-template", "HTTP_PROXY", "IMAGE_PULL_POLICY"},
 		"agent kubernetes install --backend x --cpu-limit x --env A --keep x -n A_B":                    {"--backend", "--cpu-limit", "--env", "--keep", "--namespace"},
 		"resource-manager --grace 0s --namespace A_B":                                                   {"--grace", "--namespace", "--token", "HTTP_PROXY"},

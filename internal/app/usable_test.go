@@ -53,15 +53,11 @@ func TestStartRefusesWhatCannotBeUsed(t *testing.T) {
 		"sources, alone":   {env: "PREFECT_KUBE_TEMPLATE_SOURCES=none,file", want: []string{`--template-sources: "none" stands alone`}},
 		"namespace":        {flags: map[string][]string{"namespace": {"A_B"}}, want: []string{"--namespace, NAMESPACE: is not a name", "such as my-name"}},
 		"account":          {flags: map[string][]string{"service-account-name": {"B A"}}, want: []string{"--service-account-name, SERVICE_ACCOUNT_NAME: is not a name"}},
-		"memory":           {env: "JOB_MEM_REQUEST=lots", want: []string{"JOB_MEM_REQUEST: is not a quantity"}},
-		"memory limit":     {env: "JOB_MEM_LIMIT=-1", want: []string{"JOB_MEM_LIMIT: is less than nothing"}},
-		"cpu":              {env: "JOB_CPU_REQUEST=1 m", want: []string{"JOB_CPU_REQUEST: is not a quantity"}},
-		"cpu limit":        {env: "JOB_CPU_LIMIT=x", want: []string{"JOB_CPU_LIMIT: is not a quantity"}},
 		"image":            {flags: map[string][]string{"default-job-image": {"Bad Image"}}, want: []string{"--default-job-image, PREFECT_KUBE_DEFAULT_JOB_IMAGE: is not the name"}},
 		"variable":         {flags: map[string][]string{"env": {"Ä=hunter2"}}, want: []string{"--env, PREFECT__CLOUD__AGENT__ENV_VARS: the name of variable 1 "}},
 		"label":            {flags: map[string][]string{"label": {"a", ""}}, want: []string{"--label: a label is empty"}},
 		"address":          {flags: map[string][]string{"agent-address": {"here"}}, want: []string{"--agent-address: must specify port", "such as http://:8080"}},
-		"several":          {flags: map[string][]string{"namespace": {"A"}}, env: "JOB_CPU_LIMIT=x", want: []string{"--namespace", "\nJOB_CPU_LIMIT"}},
+		"several":          {flags: map[string][]string{"namespace": {"A"}}, env: "PREFECT_KUBE_DEFAULT_JOB_IMAGE=A B", want: []string{"--namespace", "\n--default-job-image"}},
 		"certificates":     {env: "REQUESTS_CA_BUNDLE=" + missing, want: []string{"REQUESTS_CA_BUNDLE: ", missing}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -48,9 +47,6 @@ func (d *agentDraft) finish(core string) (Agent, error) {
 	a.Keep = lower(splitNames(a.Keep))
 	a.TemplateSources = splitNames(a.TemplateSources)
 	a.ImagePullSecrets = pullSecrets(a.ImagePullSecrets)
-	for _, q := range []*string{&a.JobMemRequest, &a.JobMemLimit, &a.JobCPURequest, &a.JobCPULimit} {
-		*q = quantity(*q)
-	}
 	if a.LabelsByFlag && core == Core1 {
 		// cli/agent.py of 1.4.1 makes a sorted set of them.
 		slices.Sort(a.Labels)
@@ -109,22 +105,6 @@ func pullSecrets(given []string) []string {
 	return names
 }
 
-// mistyped is a quantity whose suffix Kubernetes knows in another case only. An m and
-// an M are both known, so they stay.
-var mistyped = regexp.MustCompile(`^(\s*[+0-9.]+)([kmgtpeKMGTPE][iI]|[KgtpGTP])(\s*)$`)
-
-func quantity(text string) string {
-	parts := mistyped.FindStringSubmatch(text)
-	if parts == nil {
-		return text
-	}
-	suffix := strings.ToUpper(parts[2][:1]) + strings.ToLower(parts[2][1:])
-	if suffix == "K" {
-		suffix = "k"
-	}
-	return parts[1] + suffix + parts[3]
-}
-
 // agentFields is the table of the agent. Rows and flags of the other form are left out.
 func agentFields(core string) []field[agentDraft] {
 	all := slices.Concat(connectionFields(), identityFields(), jobFields(), ourFields())
@@ -133,6 +113,15 @@ func agentFields(core string) []field[agentDraft] {
 		all[i].Flags = slices.DeleteFunc(all[i].Flags, func(f Flag) bool { return f.Core != "" && f.Core != core })
 	}
 	return all
+}
+
+// neverRead are the variables that no release with a form of the command reads for flows
+// with a run config, and 1.0 and later for none, so that they may hold anything.
+func neverRead(core string) []string {
+	if core == Core0 {
+		return nil
+	}
+	return []string{"IMAGE_PULL_POLICY", "JOB_MEM_REQUEST", "JOB_MEM_LIMIT", "JOB_CPU_REQUEST", "JOB_CPU_LIMIT"}
 }
 
 func connectionFields() []field[agentDraft] {
@@ -258,19 +247,19 @@ func jobFields() []field[agentDraft] {
 			func(d *agentDraft) any { return &d.ImagePullPolicy },
 		},
 		{
-			Setting{Env: []string{"JOB_MEM_REQUEST"}, Kind: Text, Help: "Memory that Jobs ask for."},
+			Setting{Env: []string{"JOB_MEM_REQUEST"}, Kind: Quantity, Help: "Memory that Jobs ask for."},
 			func(d *agentDraft) any { return &d.JobMemRequest },
 		},
 		{
-			Setting{Env: []string{"JOB_MEM_LIMIT"}, Kind: Text, Help: "Memory that Jobs are limited to."},
+			Setting{Env: []string{"JOB_MEM_LIMIT"}, Kind: Quantity, Help: "Memory that Jobs are limited to."},
 			func(d *agentDraft) any { return &d.JobMemLimit },
 		},
 		{
-			Setting{Env: []string{"JOB_CPU_REQUEST"}, Kind: Text, Help: "CPU that Jobs ask for."},
+			Setting{Env: []string{"JOB_CPU_REQUEST"}, Kind: Quantity, Help: "CPU that Jobs ask for."},
 			func(d *agentDraft) any { return &d.JobCPURequest },
 		},
 		{
-			Setting{Env: []string{"JOB_CPU_LIMIT"}, Kind: Text, Help: "CPU that Jobs are limited to."},
+			Setting{Env: []string{"JOB_CPU_LIMIT"}, Kind: Quantity, Help: "CPU that Jobs are limited to."},
 			func(d *agentDraft) any { return &d.JobCPULimit },
 		},
 		{Setting{

@@ -185,7 +185,7 @@ func ResolveAgent(core string, src Sources) (Agent, error) {
 }
 
 func resolveAgent(core string, src Sources) (Agent, Origin, error) {
-	draft, err := resolve(agentFields(core), src)
+	draft, err := resolve(agentFields(core), src, neverRead(core)...)
 	if draft == nil {
 		return Agent{}, Origin{}, err
 	}
@@ -212,7 +212,8 @@ func ResolveDev(src Sources) (Dev, error) {
 
 // resolve fills a draft from the table of its fields. What cannot be used is an error
 // beside a draft that has the default for it, so that all faults can be told at once.
-func resolve[T any](fields []field[T], src Sources) (*T, error) {
+// What lenient variables hold may be of no use: then they are left out, with a warning.
+func resolve[T any](fields []field[T], src Sources, lenient ...string) (*T, error) {
 	merged, err := load(settingsOf(fields), src)
 	if merged == nil {
 		return nil, err
@@ -223,7 +224,11 @@ func resolve[T any](fields []field[T], src Sources) (*T, error) {
 		if f.at == nil {
 			continue
 		}
-		problems = append(problems, merged.assign(f.Setting, f.at(draft)))
+		err := merged.assign(f.Setting, f.at(draft))
+		if err != nil && slices.ContainsFunc(f.Env, func(name string) bool { return slices.Contains(lenient, name) }) {
+			merged.warnings, err = append(merged.warnings, err.Error()+"; it is left out, as the Python agents with this command do"), nil
+		}
+		problems = append(problems, err)
 	}
 	if f, ok := any(draft).(interface{ take(*stack) }); ok {
 		f.take(merged)

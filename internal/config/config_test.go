@@ -149,7 +149,7 @@ func TestTextsStayTexts(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"true", "FALSE", "1", "-5", "0x10", "1_000", "1.5", "1e3", "None", "[1, 'a']", "(1,2)", "{'a': True}", `{"a": true}`,
-		"'q'", `"true"`, "00123", "10.0.0.1", "1-2", "true ", `a\nb`, `C:\temp`, "héé", "$UNSET/x", "a$b", "日本",
+		"'q' q", `"00123`, "00123", "10.0.0.1", "1-2", "true ", `a\nb`, `C:\temp`, "héé", "$UNSET/x", "a$b", "日本",
 	} {
 		got, err := config.ResolveAgent(config.Core0, config.Sources{Env: []string{
 			"PREFECT__CLOUD__AGENT__NAME=" + text, "PREFECT__CLOUD__AGENT__AUTH_TOKEN=" + text, "PREFECT__CLOUD__AGENT__ENV_VARS__X=" + text,
@@ -252,10 +252,10 @@ func TestJobSettings(t *testing.T) {
 	checkAgents(t, map[string]agentCase{
 		"empty is unset": {env: []string{"NAMESPACE=", "SERVICE_ACCOUNT_NAME=", "IMAGE_PULL_SECRETS=", "DELETE_FINISHED_JOBS=", "JOB_MEM_LIMIT="}, want: func(*config.Agent) {}},
 		"variables": {
-			env: []string{"NAMESPACE=ns", "SERVICE_ACCOUNT_NAME=sa", "IMAGE_PULL_POLICY=Always", "JOB_MEM_REQUEST=1Gi", "JOB_MEM_LIMIT=lots", "JOB_CPU_REQUEST=1", "JOB_CPU_LIMIT= 1 ", "DELETE_FINISHED_JOBS=False", "KUBECONFIG=/a:/b"},
+			env: []string{"NAMESPACE=ns", "SERVICE_ACCOUNT_NAME=sa", "IMAGE_PULL_POLICY=Always", "JOB_MEM_REQUEST=1Gi", "JOB_MEM_LIMIT=2e3", "JOB_CPU_REQUEST=1", "JOB_CPU_LIMIT= 1 ", "DELETE_FINISHED_JOBS=False", "KUBECONFIG=/a:/b"},
 			want: func(a *config.Agent) {
 				a.Namespace, a.ServiceAccountName, a.ImagePullPolicy = "ns", "sa", "Always"
-				a.JobMemRequest, a.JobMemLimit, a.JobCPURequest, a.JobCPULimit = "1Gi", "lots", "1", " 1 "
+				a.JobMemRequest, a.JobMemLimit, a.JobCPURequest, a.JobCPULimit = "1Gi", "2e3", "1", "1"
 				a.DeleteFinishedJobs, a.Kubeconfig = false, "/a:/b"
 			},
 		},

@@ -32,6 +32,11 @@ func (s *stack) environment(settings []Setting) (layer, error) {
 	tree := map[string]any{}
 	names := map[string]string{} // place in the tree → variable
 	set := func(path []string, variable, value string) {
+		// configuration.py makes one Python literal of each variable, so quotes around it
+		// are none of the value. Files of variables leave them.
+		if inner, whole := unquoted(strings.TrimSpace(value)); whole && !belowEnvVars(path) {
+			value = inner
+		}
 		if _, given := names[joined(path)]; given && value == "" {
 			return // what another variable says counts
 		}
@@ -104,6 +109,12 @@ func keyOf(name string) ([]string, bool) {
 		return nil, false
 	}
 	return path, true
+}
+
+// belowEnvVars reports whether a place is a variable for flow runs, whose text is kept.
+func belowEnvVars(path []string) bool {
+	parent := envVarsPath()
+	return len(path) > len(parent) && slices.Equal(path[:len(parent)], parent)
 }
 
 // envVars combines PREFECT__CLOUD__AGENT__ENV_VARS with the variables of the

@@ -14,6 +14,7 @@ const (
 	Duration Kind = "duration"
 	List     Kind = "list"
 	Pairs    Kind = "pairs"
+	Quantity Kind = "quantity"
 )
 
 // Flag is one way to give a setting on the command line.

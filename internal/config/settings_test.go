@@ -14,7 +14,7 @@ import (
 // Every variable that the table promises must change what the command gets.
 func TestEveryVariableChangesSomething(t *testing.T) {
 	t.Parallel()
-	samples := map[config.Kind]string{config.Text: "http://sample:1", config.Secret: "sample", config.Integer: "7", config.Duration: "77s", config.List: "sample", config.Pairs: `{"SAMPLE": "1"}`}
+	samples := map[config.Kind]string{config.Text: "http://sample:1", config.Secret: "sample", config.Integer: "7", config.Duration: "77s", config.List: "sample", config.Pairs: `{"SAMPLE": "1"}`, config.Quantity: "7Gi"}
 	texts := map[string]string{
 		"PREFECT__BACKEND": "cloud", "PREFECT__CLOUD__AGENT__LEVEL": "ERROR", "PREFECT__SERVER__HOST": "http://sample", "PREFECT__SERVER__PORT": "1",
 		"PREFECT_KUBE_CREDENTIAL_SECRET": "agent/credential", "PREFECT_KUBE_API_SECRET": "agent/api", "IMAGE_PULL_POLICY": "never",

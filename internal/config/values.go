@@ -59,6 +59,9 @@ func (s *stack) assign(setting Setting, target any) error {
 		return nil
 	}
 	err := put(target, raw, setting.Values)
+	if text, ok := target.(*string); ok && setting.Kind == Quantity && err == nil {
+		*text, err = parseQuantity(*text)
+	}
 	if err != nil {
 		// The default is no fault of its own; Validate is to find the others.
 		err = errors.Join(problem(place, err), put(target, s.text(setting, setting.Default), nil))
