@@ -95,6 +95,15 @@ func (m *maker) build(ctx context.Context, o Offer) (*batchv1.Job, []jobspec.War
 	if err == nil || ctx.Err() != nil {
 		return made.job, made.warnings, err
 	}
+	if made.unread { // a second try may find it well again, and would blame the run
+		return nil, nil, m.lacking(ctx, err)
+	}
+	if _, busy := errors.AsType[interface {
+		error
+		Busy() bool
+	}](err); busy {
+		return nil, nil, &dispatch.NotNowError{Err: err}
+	}
 	if !made.agents { // the run brings its own template
 		own.AgentTemplate, own.AgentTemplatePath = nil, ""
 	}
@@ -110,12 +119,12 @@ func (m *maker) build(ctx context.Context, o Offer) (*batchv1.Job, []jobspec.War
 	return nil, nil, err
 }
 
-// made is a Job with what its author should know, and whether the agent's own template
-// was needed for it.
+// made is a Job with what its author should know, whether the agent's own template
+// was needed for it, and whether that could not be read.
 type made struct {
-	job      *batchv1.Job
-	warnings []jobspec.Warning
-	agents   bool
+	job            *batchv1.Job
+	warnings       []jobspec.Warning
+	agents, unread bool
 }
 
 // try makes a Job. While it waits for a template, another may be worked on.
@@ -128,21 +137,25 @@ func (m *maker) try(ctx context.Context, settings jobspec.Settings, run prefect1
 	defer func() { <-m.busy }()
 	if read := m.c.Template; read != nil {
 		settings.Template = func(path string) ([]byte, error) {
-			out.agents = out.agents || path == settings.AgentTemplatePath
 			<-m.busy
-			defer func() { m.busy <- struct{}{} }()
-			return read(ctx, path)
+			text, err := read(ctx, path)
+			m.busy <- struct{}{}
+			own := path == settings.AgentTemplatePath
+			out.agents = out.agents || own
+			out.unread = out.unread || err != nil && (own || path == settings.EnvironmentTemplatePath)
+			return text, err
 		}
 	}
 	out.job, out.warnings, err = BuildJob(run, settings, attempt, promised)
 	return out, err
 }
 
-// plainRun is a flow run of the same kind that asks for nothing.
+// plainRun is a flow run of the same kind that asks for nothing, of no release: a
+// version that cannot be read is a fault of its flow.
 func plainRun(like prefect1.FlowRun) prefect1.FlowRun {
 	plain := prefect1.FlowRun{
 		Snapshot: flowrun.Snapshot{ID: "00000000-0000-4000-8000-000000000000"}, Name: "plain",
-		Flow: prefect1.Flow{ID: "plain", Name: "plain", CoreVersion: like.Flow.CoreVersion, Storage: json.RawMessage(`{"type": "Docker", "registry_url": "localhost", "image_name": "plain", "image_tag": "plain"}`)},
+		Flow: prefect1.Flow{ID: "plain", Name: "plain", Storage: json.RawMessage(`{"type": "Docker", "registry_url": "localhost", "image_name": "plain", "image_tag": "plain"}`)},
 	}
 	if absent(like.RunConfig) && !absent(like.Flow.Environment) {
 		plain.Flow.Environment = json.RawMessage(`{"type": "LocalEnvironment"}`)

@@ -199,6 +199,50 @@ func TestAFaultOfARunFailsIt(t *testing.T) {
 			t.Errorf("%s: got %v, want an error of its own", config, err)
 		}
 	}
+	run := plainRun(prefect1.FlowRun{})
+	run.Flow.CoreVersion = "0.15.x-ours"
+	_, _, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
+	if _, ok := errors.AsType[*dispatch.NotNowError](err); ok || err == nil || !strings.Contains(err.Error(), "core_version") {
+		t.Errorf("got %v, want an error about its version", err)
+	}
+}
+
+// busy is what a template is that was not even tried.
+type busy struct{}
+
+func (busy) Error() string { return "too many templates are being read" }
+func (busy) Busy() bool    { return true }
+
+// No run is failed for what is well again a moment later, nor for other runs' templates.
+func TestAReadThatFailedForOthersFailsNoRun(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		config string
+		job    jobspec.Settings
+		err    error
+	}{
+		"the agent's template":     {`{"type": "KubernetesRun"}`, jobspec.Settings{AgentTemplatePath: "https://host/own"}, errors.New("503")},
+		"that of its environments": {"", jobspec.Settings{EnvironmentTemplatePath: "https://host/own"}, errors.New("503")},
+		"too many of others":       {fmt.Sprintf(templated, "x"), jobspec.Settings{}, busy{}},
+	} {
+		reads := 0
+		c.job.Namespace, c.job.API = "n", "http://x"
+		m := newMaker(Config{Logger: slog.New(slog.DiscardHandler), Template: func(context.Context, string) ([]byte, error) {
+			if reads++; reads == 1 {
+				return nil, c.err
+			}
+			return []byte(goodText), nil
+		}}, c.job, newShop(1).server.TenantID)
+		run := plainRun(prefect1.FlowRun{Flow: prefect1.Flow{Environment: json.RawMessage(`{}`)}})
+		if c.config != "" {
+			run = plainRun(prefect1.FlowRun{})
+			run.RunConfig = json.RawMessage(c.config)
+		}
+		_, _, err := m.build(t.Context(), Offer{ID: run.ID, Attempt: "v1", Run: Run{FlowRun: run}})
+		if _, ok := errors.AsType[*dispatch.NotNowError](err); !ok {
+			t.Errorf("%s: got %v, want another try", name, err)
+		}
+	}
 }
 
 // A quick run behind a hundred whose templates are slow is started as if it were

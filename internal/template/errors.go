@@ -22,6 +22,7 @@ type Error struct {
 	cause     error
 	detail    string
 	temporary bool
+	busy      bool
 	// status is that of the HTTP answer, zero without one.
 	status int
 }
@@ -50,6 +51,9 @@ const (
 // Temporary reports whether the same path may be readable later without anybody
 // mending something.
 func (e *Error) Temporary() bool { return e.temporary }
+
+// Busy reports whether the path was not even tried, since other Reads take long.
+func (e *Error) Busy() bool { return e.busy }
 
 const smaller = "make it smaller; a Job cannot have more"
 

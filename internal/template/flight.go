@@ -57,7 +57,7 @@ func (l *Loader) share(ctx context.Context, path string, now time.Time) *flight 
 	}
 	f := &flight{done: make(chan struct{})}
 	if under >= mostFlights {
-		f.err = &Error{Problem: "too many templates are being read", Mend: "try again later", temporary: true}
+		f.err = &Error{Problem: "too many templates are being read", Mend: "try again later", temporary: true, busy: true}
 		close(f.done)
 		return f
 	}

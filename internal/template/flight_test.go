@@ -127,6 +127,27 @@ func TestSlowAddressesHoldUpNoOther(t *testing.T) {
 	})
 }
 
+// Reads beyond a bound are not tried, which is no fault of their paths.
+func TestTooManySlowAddresses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var a asks
+		l := a.loader()
+		for i := range 512 {
+			go func() { _, _ = l.Read(t.Context(), fmt.Sprintf("https://host/slow-%d", i)) }()
+		}
+		synctest.Wait()
+		_, err := l.Read(t.Context(), "https://host/job.yaml")
+		if e, ok := errors.AsType[*template.Error](err); !ok || !e.Busy() || a.count("/job.yaml") != 0 {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(11 * time.Second)
+		if _, err := l.Read(t.Context(), "https://host/job.yaml"); err != nil {
+			t.Errorf("then got %v", err)
+		}
+	})
+}
+
 // What heeds no time limit, as a client that opens a pipe, is given up, and tried
 // again only when it has ended.
 func TestWhatHangsHangsOnce(t *testing.T) {
