@@ -36,7 +36,7 @@ func (c *Client) Allowed(ctx context.Context, a Access) (bool, error) {
 			Namespace: a.Namespace, Verb: a.Verb, Group: a.Group, Resource: resource, Subresource: subresource, Name: a.Name,
 		}},
 	}
-	review, err := within(ctx, c.log, func(ctx context.Context) (*authorizationv1.SelfSubjectAccessReview, error) {
+	review, err := within(ctx, c.asker, func(ctx context.Context) (*authorizationv1.SelfSubjectAccessReview, error) {
 		return reviews.Create(ctx, question, metav1.CreateOptions{})
 	})
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Client) Address() string {
 }
 
 func (c *Client) raw(ctx context.Context, request *rest.Request) ([]byte, error) {
-	data, err := within(ctx, c.log, func(ctx context.Context) ([]byte, error) { return request.Do(ctx).Raw() })
+	data, err := within(ctx, c.asker, func(ctx context.Context) ([]byte, error) { return request.Do(ctx).Raw() })
 	if err == nil {
 		err = c.weigher.check(data, nil)
 	}

@@ -54,7 +54,7 @@ type Client struct {
 	clock  *serverClock
 	// weigher looks at answers that are decoded here.
 	weigher *weigher
-	log     *slog.Logger
+	asker
 	// known holds the namespaces that were asked for, true if the UID was read.
 	known sync.Map
 }
@@ -69,7 +69,10 @@ func NewClient(cfg *Config, log *slog.Logger) (*Client, error) {
 	if err := addToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register Kubernetes types: %w", err)
 	}
-	c := &Client{host: cfg.REST.Host, codec: runtime.NewParameterCodec(scheme), clock: &serverClock{}, log: log}
+	c := &Client{host: cfg.REST.Host, codec: runtime.NewParameterCodec(scheme), clock: &serverClock{}, asker: asker{log: log, login: cfg.Login}}
+	if err := cfg.Login.check(); err != nil {
+		return nil, err
+	}
 	rc := rest.CopyConfig(cfg.REST)
 	codec := newCodec(scheme)
 	rc.NegotiatedSerializer, c.weigher = codec, codec.weigher
@@ -108,6 +111,9 @@ func (c *Client) connect(rc *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	if c.login.waits() {
+		hc = &http.Client{Transport: newGate(hc.Transport, c.login)}
+	}
 	if c.batch, err = forGroup(rc, hc, "/apis", batchv1.SchemeGroupVersion); err != nil {
 		return err
 	}
@@ -131,13 +137,13 @@ func (c *Client) ServerNow() time.Time { return c.clock.now() }
 // JobsIn are the Jobs of a namespace.
 func (c *Client) JobsIn(namespace string) Jobs {
 	return resource[*batchv1.Job, *batchv1.JobList]{gentype.NewClientWithList("jobs", c.batch, c.codec, namespace,
-		func() *batchv1.Job { return &batchv1.Job{} }, func() *batchv1.JobList { return &batchv1.JobList{} }), c.log}
+		func() *batchv1.Job { return &batchv1.Job{} }, func() *batchv1.JobList { return &batchv1.JobList{} }), c.asker}
 }
 
 // PodsIn are the Pods of a namespace.
 func (c *Client) PodsIn(namespace string) Pods {
 	return resource[*corev1.Pod, *corev1.PodList]{gentype.NewClientWithList("pods", c.core, c.codec, namespace,
-		func() *corev1.Pod { return &corev1.Pod{} }, func() *corev1.PodList { return &corev1.PodList{} }), c.log}
+		func() *corev1.Pod { return &corev1.Pod{} }, func() *corev1.PodList { return &corev1.PodList{} }), c.asker}
 }
 
 // warnings passes what the API server warns about, such as a Job that violates

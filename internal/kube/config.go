@@ -5,13 +5,17 @@
 package kube
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // The rate limit of the client side. It only keeps a fault from becoming a
@@ -31,6 +35,17 @@ type Config struct {
 	// Namespace is the one that the configuration itself names, empty if none.
 	// In a pod it is the pod's own.
 	Namespace string
+	// Login is how we show who we are, nil if nothing is known of it.
+	Login *Login
+}
+
+// Plain reports whether the API server is reached without TLS, and where it is.
+func (c *Config) Plain() (address *url.URL, plain bool) {
+	address, _, err := rest.DefaultServerUrlFor(c.REST)
+	if err != nil || address.Scheme != "http" {
+		return nil, false
+	}
+	return address, true
 }
 
 // ConfigError means that no cluster could be found.
@@ -39,12 +54,17 @@ type ConfigError struct {
 	InCluster error
 	// Kubeconfig says why no kubeconfig could be used.
 	Kubeconfig error
+	// Found says that there is a kubeconfig, so that it is to be corrected.
+	Found bool
 }
 
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("no usable Kubernetes configuration: in the cluster: %v; kubeconfig: %v. "+
-		"In a pod, give it a service account with a mounted token; elsewhere, set KUBECONFIG to a file with a current context "+
-		"(kubectl config current-context shows it)", e.InCluster, e.Kubeconfig)
+	mend := "In a pod, give it a service account with a mounted token; elsewhere, set KUBECONFIG to a file with a current context " +
+		"(kubectl config current-context shows it)"
+	if e.Found {
+		mend = "Correct the kubeconfig (kubectl config view --minify shows what is used of it), or name another one with KUBECONFIG or --kubeconfig"
+	}
+	return fmt.Sprintf("no usable Kubernetes configuration: in the cluster: %v; kubeconfig: %v. %s", e.InCluster, e.Kubeconfig, mend)
 }
 
 // Unwrap gives both reasons.
@@ -53,41 +73,55 @@ func (e *ConfigError) Unwrap() []error { return []error{e.InCluster, e.Kubeconfi
 // LoadConfig finds the cluster as the Python agents do: the pod's own service
 // account first, else the kubeconfig: all files of KUBECONFIG merged, or
 // ~/.kube/config, with the current context and any exec plugin it names. A
-// kubeconfig that is not empty stands for KUBECONFIG. The error is a *ConfigError.
+// kubeconfig that is not empty stands for KUBECONFIG. The error is a *ConfigError, or
+// a *LoginError where a user's entry cannot be used.
 func LoadConfig(kubeconfig, userAgent string) (*Config, error) {
 	inCluster, inClusterErr := rest.InClusterConfig()
 	if inClusterErr == nil {
-		return finish(inCluster, "service account of the pod", ownNamespace(), userAgent), nil
+		return finish(&Config{REST: inCluster, Source: "service account of the pod", Namespace: ownNamespace(), Login: &Login{pod: true}}, userAgent), nil
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if kubeconfig != "" {
 		rules.Precedence = filepath.SplitList(kubeconfig)
 	}
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
-	if err := checkFiles(rules, loader); err != nil {
-		return nil, &ConfigError{InCluster: inClusterErr, Kubeconfig: err}
+	cfg, err := ofKubeconfig(rules, loader)
+	if _, ok := errors.AsType[*LoginError](err); ok {
+		return nil, err
 	}
-	cfg, err := loader.ClientConfig()
 	if err != nil {
 		if clientcmd.IsEmptyConfig(err) {
-			err = fmt.Errorf("nothing in %s", strings.Join(rules.GetLoadingPrecedence(), ", "))
+			return nil, &ConfigError{InCluster: inClusterErr, Kubeconfig: fmt.Errorf("nothing in %s", strings.Join(rules.GetLoadingPrecedence(), ", "))}
 		}
-		return nil, &ConfigError{InCluster: inClusterErr, Kubeconfig: err}
+		return nil, &ConfigError{InCluster: inClusterErr, Kubeconfig: err, Found: true}
+	}
+	return finish(cfg, userAgent), nil
+}
+
+func ofKubeconfig(rules *clientcmd.ClientConfigLoadingRules, loader clientcmd.ClientConfig) (*Config, error) {
+	raw, err := checkFiles(rules, loader)
+	if err != nil {
+		return nil, err
+	}
+	login := loginOf(raw)
+	cfg, err := loader.ClientConfig()
+	if err != nil {
+		return nil, cmp.Or(login.check(), err)
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
-		return nil, &ConfigError{InCluster: inClusterErr, Kubeconfig: err}
+		return nil, err
 	}
-	return finish(cfg, kubeconfigSource(loader, rules), namespace, userAgent), nil
+	return &Config{REST: cfg, Source: kubeconfigSource(raw, rules), Namespace: namespace, Login: login}, nil
 }
 
-func finish(cfg *rest.Config, source, namespace, userAgent string) *Config {
-	cfg.UserAgent = userAgent
-	cfg.QPS, cfg.Burst = requestsPerSecond, burst
-	return &Config{REST: cfg, Source: source, Namespace: namespace}
+func finish(cfg *Config, userAgent string) *Config {
+	cfg.REST.UserAgent = userAgent
+	cfg.REST.QPS, cfg.REST.Burst = requestsPerSecond, burst
+	return cfg
 }
 
-func kubeconfigSource(loader clientcmd.ClientConfig, rules *clientcmd.ClientConfigLoadingRules) string {
+func kubeconfigSource(raw clientcmdapi.Config, rules *clientcmd.ClientConfigLoadingRules) string {
 	var present []string
 	for _, file := range rules.GetLoadingPrecedence() {
 		if _, err := os.Stat(file); err == nil {
@@ -95,7 +129,7 @@ func kubeconfigSource(loader clientcmd.ClientConfig, rules *clientcmd.ClientConf
 		}
 	}
 	source := "kubeconfig " + strings.Join(present, ", ")
-	if raw, err := loader.RawConfig(); err == nil && raw.CurrentContext != "" {
+	if raw.CurrentContext != "" {
 		source += fmt.Sprintf(" (context %q)", raw.CurrentContext)
 	}
 	return source

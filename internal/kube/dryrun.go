@@ -40,7 +40,7 @@ func (c *Client) dryRun(ctx context.Context, job *batchv1.Job) (*batchv1.Job, []
 	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}
 	request := c.batch.Post().NamespaceIfScoped(job.Namespace, job.Namespace != "").Resource("jobs").VersionedParams(&options, c.codec).Body(job)
 	var warnings []string
-	stored, err := within(ctx, c.log, func(ctx context.Context) (*batchv1.Job, error) {
+	stored, err := within(ctx, c.asker, func(ctx context.Context) (*batchv1.Job, error) {
 		result := request.Do(ctx)
 		for _, w := range result.Warnings() {
 			warnings = append(warnings, plain.Line(w.Text, maxCause))

@@ -112,7 +112,10 @@ func fail(err error, verb, resource, namespace, name string) error {
 
 func mend(err error, verb, resource, namespace string) string {
 	_, redirected := errors.AsType[*retryhttp.RedirectError](err)
+	login, ofLogin := errors.AsType[*LoginError](err)
 	switch {
+	case ofLogin:
+		return login.Mend
 	case redirected:
 		return "Name the API server itself as server in the kubeconfig, and no login page or proxy"
 	case apierrors.IsUnauthorized(err):

@@ -15,16 +15,16 @@ const maxFile = 8 << 20
 
 // checkFiles reads the kubeconfigs and what their current context names before
 // client-go does: it opens files without a limit of time or size, so that a pipe or
-// a mount whose server is away would keep the start waiting for ever.
-func checkFiles(rules *clientcmd.ClientConfigLoadingRules, loader clientcmd.ClientConfig) error {
+// a mount whose server is away would keep the start waiting for ever. It returns what
+// the kubeconfigs say together.
+func checkFiles(rules *clientcmd.ClientConfigLoadingRules, loader clientcmd.ClientConfig) (raw clientcmdapi.Config, err error) {
 	if err := readable(rules.GetLoadingPrecedence()...); err != nil {
-		return err
+		return raw, err
 	}
-	raw, err := loader.RawConfig()
-	if err != nil {
-		return err
+	if raw, err = loader.RawConfig(); err != nil {
+		return raw, err
 	}
-	return readable(named(raw)...)
+	return raw, readable(named(raw)...)
 }
 
 // named are the files that the current context names.

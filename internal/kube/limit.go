@@ -17,16 +17,21 @@ import (
 // given up, and sent again by whoever wants it.
 const requestLimit = time.Minute
 
-// within runs a request within requestLimit, and sends what client-go has to say of it
-// to our log.
-func within[T any](ctx context.Context, log *slog.Logger, request func(context.Context) (T, error)) (T, error) {
-	limited, cancel := context.WithTimeout(chatter(ctx, log), requestLimit)
+// asker is who sends requests: where client-go's words about them go, and the login.
+type asker struct {
+	log   *slog.Logger
+	login *Login
+}
+
+// within runs a request within requestLimit, and explains a refusal of the login.
+func within[T any](ctx context.Context, a asker, request func(context.Context) (T, error)) (T, error) {
+	limited, cancel := context.WithTimeout(chatter(ctx, a.log), requestLimit)
 	defer cancel()
 	got, err := request(limited)
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		err = &slowError{limit: requestLimit, err: err}
 	}
-	return got, err
+	return got, a.login.explain(err)
 }
 
 // slowError is a request that was given up.
@@ -51,29 +56,29 @@ type object interface {
 // none: see line.
 type resource[T object, L runtime.Object] struct {
 	*gentype.ClientWithList[T, L]
-	log *slog.Logger
+	asker
 }
 
 func (r resource[T, L]) Create(ctx context.Context, obj T, o metav1.CreateOptions) (T, error) {
-	return within(ctx, r.log, func(ctx context.Context) (T, error) { return r.ClientWithList.Create(ctx, obj, o) })
+	return within(ctx, r.asker, func(ctx context.Context) (T, error) { return r.ClientWithList.Create(ctx, obj, o) })
 }
 
 func (r resource[T, L]) Get(ctx context.Context, name string, o metav1.GetOptions) (T, error) {
-	return within(ctx, r.log, func(ctx context.Context) (T, error) { return r.ClientWithList.Get(ctx, name, o) })
+	return within(ctx, r.asker, func(ctx context.Context) (T, error) { return r.ClientWithList.Get(ctx, name, o) })
 }
 
 func (r resource[T, L]) List(ctx context.Context, o metav1.ListOptions) (L, error) {
-	return within(ctx, r.log, func(ctx context.Context) (L, error) { return r.ClientWithList.List(ctx, o) })
+	return within(ctx, r.asker, func(ctx context.Context) (L, error) { return r.ClientWithList.List(ctx, o) })
 }
 
 func (r resource[T, L]) Patch(ctx context.Context, name string, kind types.PatchType, data []byte, o metav1.PatchOptions, subresources ...string) (T, error) {
-	return within(ctx, r.log, func(ctx context.Context) (T, error) {
+	return within(ctx, r.asker, func(ctx context.Context) (T, error) {
 		return r.ClientWithList.Patch(ctx, name, kind, data, o, subresources...)
 	})
 }
 
 func (r resource[T, L]) Delete(ctx context.Context, name string, o metav1.DeleteOptions) error {
-	_, err := within(ctx, r.log, func(ctx context.Context) (none struct{}, err error) {
+	_, err := within(ctx, r.asker, func(ctx context.Context) (none struct{}, err error) {
 		return none, r.ClientWithList.Delete(ctx, name, o)
 	})
 	return err

@@ -31,7 +31,7 @@ const (
 // may pass.
 func (c *Client) Place(ctx context.Context, namespace string) (uid, digest string, err error) {
 	namespaces := resource[*corev1.Namespace, *corev1.NamespaceList]{gentype.NewClientWithList("namespaces", c.core, c.codec, "",
-		func() *corev1.Namespace { return &corev1.Namespace{} }, func() *corev1.NamespaceList { return &corev1.NamespaceList{} }), c.log}
+		func() *corev1.Namespace { return &corev1.Namespace{} }, func() *corev1.NamespaceList { return &corev1.NamespaceList{} }), c.asker}
 	ns, err := namespaces.Get(ctx, namespace, metav1.GetOptions{})
 	switch {
 	case err == nil && (ns.UID == "" || ns.Name != namespace):
@@ -108,7 +108,7 @@ func (c *Client) Warnings(ctx context.Context, namespace string) ([]corev1.Event
 
 func (c *Client) events(ctx context.Context, namespace, selector string) ([]corev1.Event, error) {
 	events := resource[*corev1.Event, *corev1.EventList]{gentype.NewClientWithList("events", c.core, c.codec, namespace,
-		func() *corev1.Event { return &corev1.Event{} }, func() *corev1.EventList { return &corev1.EventList{} }), c.log}
+		func() *corev1.Event { return &corev1.Event{} }, func() *corev1.EventList { return &corev1.EventList{} }), c.asker}
 	list := book[*corev1.EventList, corev1.Event]{events.List, func(l *corev1.EventList) []corev1.Event { return l.Items }}
 	items, err := whole(ctx, list, metav1.ListOptions{FieldSelector: selector}, maxEvents)
 	if errors.Is(err, errEndless) {
@@ -125,7 +125,7 @@ func (c *Client) PodLog(ctx context.Context, namespace, pod, container string, p
 	if lines > 0 {
 		opts.TailLines = &lines
 	}
-	text, err := within(ctx, c.log, func(ctx context.Context) (string, error) {
+	text, err := within(ctx, c.asker, func(ctx context.Context) (string, error) {
 		stream, err := c.core.Get().Namespace(namespace).Resource("pods").Name(pod).SubResource("log").
 			VersionedParams(opts, c.codec).Stream(ctx)
 		if err != nil {

@@ -52,6 +52,7 @@ type transport struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	sent(req.Context())
 	resp, err := t.next.RoundTrip(withDeadline(req))
 	if err != nil {
 		return resp, once(req, err)
