@@ -247,7 +247,7 @@ func connectCluster(ctx context.Context, cfg config.Agent, out outside, log *slo
 	if found == nil {
 		var err error
 		if found, err = kube.LoadConfig(cfg.Kubeconfig, "prefect-kube"); err != nil {
-			return nil, &config.Error{Place: "--kubeconfig, KUBECONFIG", Problem: err.Error()}
+			return nil, unusableCluster(err)
 		}
 	}
 	found = concealCluster(found, out.secrets)
@@ -255,7 +255,23 @@ func connectCluster(ctx context.Context, cfg config.Agent, out outside, log *slo
 	for _, e := range toCluster(found) {
 		log.WarnContext(ctx, "credential exposed", slog.String("reason", e.what+"; "+e.mend))
 	}
-	return kube.NewClient(found, log)
+	for _, c := range found.Cautions() {
+		log.WarnContext(ctx, "login to the cluster", slog.String("reason", c.What+"; "+c.Mend))
+	}
+	client, err := kube.NewClient(found, log)
+	if err != nil {
+		return nil, unusableCluster(err)
+	}
+	return client, nil
+}
+
+// unusableCluster is a kubeconfig that cannot be used.
+func unusableCluster(err error) error {
+	fault := &config.Error{Place: "--kubeconfig, KUBECONFIG", Problem: err.Error()}
+	if login, ok := errors.AsType[*kube.LoginError](err); ok {
+		fault.Problem, fault.Mend = login.Problem, login.Mend
+	}
+	return fault
 }
 
 func connectPrefect(cfg config.Agent, out outside, log *slog.Logger) (*prefect1.Client, error) {

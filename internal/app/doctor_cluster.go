@@ -26,15 +26,11 @@ import (
 const rivalry = 10 * time.Minute
 
 func lookForCluster(_ context.Context, p *patient) []Finding {
-	const mend = "in a pod, give it a service account with a mounted token; elsewhere, name a file with a current context by KUBECONFIG or --kubeconfig"
 	found := p.out.cluster
 	if found == nil {
 		var err error
 		if found, err = kube.LoadConfig(p.cfg.Kubeconfig, "prefect-kube"); err != nil {
-			if e, ok := errors.AsType[*kube.ConfigError](err); ok {
-				return broken(mend, "none found: in the cluster: %v; kubeconfig: %v", e.InCluster, e.Kubeconfig)
-			}
-			return broken(mend, "%v", err)
+			return withoutCluster(err)
 		}
 	}
 	found = concealCluster(found, p.out.secrets)
@@ -44,14 +40,32 @@ func lookForCluster(_ context.Context, p *patient) []Finding {
 	})
 	cluster, err := kube.NewClient(found, p.log)
 	if err != nil {
-		return broken(mend, "%v", err)
+		return withoutCluster(err)
 	}
 	p.cluster = cluster
 	findings := healthy("%s", found.Source)
+	for _, c := range found.Cautions() {
+		findings = append(findings, doubtful(c.Mend, "%s", c.What)...)
+	}
 	for _, e := range toCluster(found) {
 		findings = append(findings, doubtful(e.mend, "%s", e.what)...)
 	}
 	return findings
+}
+
+// withoutCluster is the finding of a configuration that cannot be used.
+func withoutCluster(err error) []Finding {
+	if e, ok := errors.AsType[*kube.LoginError](err); ok {
+		return broken(e.Mend, "%s", e.Problem)
+	}
+	mend := "in a pod, give it a service account with a mounted token; elsewhere, name a file with a current context by KUBECONFIG or --kubeconfig"
+	if e, ok := errors.AsType[*kube.ConfigError](err); ok {
+		if e.Found {
+			mend = "correct the kubeconfig (kubectl config view --minify shows what is used of it), or name another one by KUBECONFIG or --kubeconfig"
+		}
+		return broken(mend, "none found: in the cluster: %v; kubeconfig: %v", e.InCluster, e.Kubeconfig)
+	}
+	return broken(mend, "%v", err)
 }
 
 func lookAtAPIServer(ctx context.Context, p *patient) []Finding {

@@ -93,3 +93,16 @@ func texts(all []exposure) (out []string) {
 	}
 	return out
 }
+
+// Connect is how an agent finds its cluster, and LookForCluster how doctor does.
+func Connect(ctx context.Context, cfg config.Agent, log *slog.Logger) error {
+	secrets, log := concealed(cfg, log)
+	_, err := connectCluster(ctx, cfg, outside{secrets: secrets}, log)
+	return err
+}
+
+// LookForCluster is the check of the same in doctor.
+func LookForCluster(ctx context.Context, cfg config.Agent) []Finding {
+	secrets, log := concealed(cfg, slog.New(slog.DiscardHandler))
+	return lookForCluster(ctx, &patient{cfg: config.Doctor{Agent: cfg}, out: outside{secrets: secrets}, log: log, clusterTime: &dated{}})
+}

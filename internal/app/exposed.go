@@ -51,16 +51,16 @@ func onTheWire(cfg config.Agent) []exposure {
 // toCluster tells of a credential for Kubernetes that others may get.
 func toCluster(found *kube.Config) []exposure {
 	c := found.REST
-	if c == nil || c.BearerToken == "" && c.BearerTokenFile == "" && c.Username == "" && c.ExecProvider == nil {
+	if c == nil {
 		return nil
 	}
 	const mend = "correct the cluster's entry in the kubeconfig: server with https://, and certificate-authority"
-	u, err := url.Parse(c.Host)
-	switch {
-	case c.Insecure:
-		return []exposure{{"the certificate of the API server is not checked (insecure-skip-tls-verify): whoever answers in its place gets the credential", mend}}
-	case err == nil && u.Scheme == "http" && !here(u.Hostname()):
-		return []exposure{{"the credential for Kubernetes travels to " + u.Host + " without TLS: whoever sees the packets can read it", mend}}
+	if c.Insecure {
+		return []exposure{{"the certificate of the API server is not checked (insecure-skip-tls-verify): whoever answers in its place gets what the agent sends, credentials and Jobs", mend}}
+	}
+	shows := c.BearerToken != "" || c.BearerTokenFile != "" || c.Username != "" || c.ExecProvider != nil || c.AuthProvider != nil
+	if address, plain := found.Plain(); plain && shows && !here(address.Hostname()) {
+		return []exposure{{"the credential for Kubernetes travels to " + address.Host + " without TLS: whoever sees the packets can read it", mend}}
 	}
 	return nil
 }

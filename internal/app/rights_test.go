@@ -98,9 +98,9 @@ func TestRightsThatCannotBeAskedFor(t *testing.T) {
 		}()
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
-		want := []time.Duration{0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111}
-		for i := range want {
-			want[i] *= time.Second
+		var want []time.Duration
+		for _, seconds := range []float64{0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111} {
+			want = append(want, time.Duration(seconds*float64(time.Second)))
 		}
 		if diff := cmp.Diff(want, looks); diff != "" {
 			t.Errorf("times of looks (-want +got)\n%s", diff)

@@ -30,6 +30,11 @@ func concealCluster(found *kube.Config, secrets *secret.Set) *kube.Config {
 	rc := concealed.REST
 	secrets.AddAddress(rc.Host)
 	secrets.Add(secret.New(rc.BearerToken), secret.New(rc.Password))
+	if p := rc.AuthProvider; p != nil {
+		for _, key := range []string{"id-token", "access-token", "refresh-token", "client-secret"} {
+			secrets.Add(secret.New(p.Config[key]))
+		}
+	}
 	if rc.Proxy != nil {
 		if proxy, err := rc.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "kubernetes"}}); err == nil && proxy != nil {
 			secrets.AddAddress(proxy.String())
