@@ -36,12 +36,17 @@ func refuse(format string, args ...any) error { return &refusal{what: fmt.Sprint
 // runContainer is run for the command of a container, which may call the program by
 // a name that the Python agent's image had.
 func runContainer(ctx context.Context, args, env []string, s streams, c commands) int {
-	args, env, err := translate(args, env)
+	args, variables, err := translate(args, env)
+	for _, entry := range variables[min(len(env), len(variables)):] {
+		if name, value, ok := strings.Cut(entry, "="); ok && c.setenv != nil && err == nil {
+			err = c.setenv(name, value)
+		}
+	}
 	if err != nil {
 		_, _ = fmt.Fprintf(s.err, "Error: %v\n", err)
 		return exitUsage
 	}
-	return run(ctx, args, env, s, c)
+	return run(ctx, args, variables, s, c)
 }
 
 // translate turns a container's command into one of ours, and adds the variables

@@ -2,11 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/prefect-kube/prefect-kube/internal/config"
 )
 
 func TestContainerCommands(t *testing.T) {
@@ -129,6 +135,22 @@ func TestContainerRefusesTheRest(t *testing.T) {
 				t.Errorf("complaint is %q, want %q and the mend in it, and nothing of the command", got, test.want)
 			}
 		})
+	}
+}
+
+// Libraries read variables of the process: those that a command sets are there too.
+func TestVariablesOfACommandReachTheProcess(t *testing.T) {
+	t.Parallel()
+	got := map[string]string{}
+	var cfg config.Agent
+	c := commands{
+		setenv: func(name, value string) error { got[name] = value; return nil },
+		start:  func(_ context.Context, a config.Agent, _ *slog.Logger) error { cfg = a; return nil },
+	}
+	line := []string{"bash", "-c", `HTTPS_PROXY=http://proxy:3128 AWS_PROFILE="$WHO" prefect agent kubernetes start`}
+	code := runContainer(t.Context(), line, []string{"WHO=me", "PREFECT__BACKEND=server"}, streams{out: io.Discard, err: io.Discard}, c)
+	if want := (map[string]string{"HTTPS_PROXY": "http://proxy:3128", "AWS_PROFILE": "me"}); code != 0 || !maps.Equal(got, want) || !cfg.Proxies.HTTPS.IsSet() {
+		t.Errorf("exit code %d, got %q, proxy %t, want %q", code, got, cfg.Proxies.HTTPS.IsSet(), want)
 	}
 }
 

@@ -48,7 +48,7 @@ func main() {
 	}
 	commands := commands{
 		start: heard(app.StartAgent), resourceManager: heard(app.ResourceManager), dev: app.Dev, install: app.Install,
-		render: app.Render,
+		render: app.Render, setenv: os.Setenv,
 		doctor: func(ctx context.Context, cfg config.Doctor, out io.Writer, log *slog.Logger) error {
 			app.Chatter(log)
 			return app.Doctor(ctx, cfg, out, log)

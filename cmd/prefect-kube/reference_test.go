@@ -196,7 +196,7 @@ func (p *page) others() {
 	}
 	p.text("## Other variables")
 	p.table([]string{"Variable", "Meaning"}, [][]string{
-		{"`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`", "Proxies for the Prefect API and for job templates elsewhere, also in lower case. Addresses of this machine are never asked for through one."},
+		{"`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`", "Proxies for the Prefect API and for job templates elsewhere, also in lower case. `ALL_PROXY` stands in for those that are not set. Addresses of this machine are never asked for through one."},
 		{"`KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`", "Set by Kubernetes in every pod: the pod's own service account is used, and only without one a kubeconfig: all files of `KUBECONFIG`, or `~/.kube/config`. Which one it is stands in the log."},
 		{"`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_CA_BUNDLE` and the others of the AWS SDKs", "How job templates at `s3://BUCKET/KEY` are read; so are the files below `~/.aws`, and the identity of the pod or machine. `AWS_CA_BUNDLE` is trusted beside `REQUESTS_CA_BUNDLE`."},
 		{"`GOOGLE_APPLICATION_CREDENTIALS`, `STORAGE_EMULATOR_HOST`", "How job templates at `gs://BUCKET/OBJECT` are read; without them, the identity of the pod or machine."},

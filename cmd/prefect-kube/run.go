@@ -31,6 +31,8 @@ type commands struct {
 	checks checks
 	// doctor writes its report to standard output.
 	doctor func(context.Context, config.Doctor, io.Writer, *slog.Logger) error
+	// setenv sets a variable of the process, for the libraries that read it there; it may be nil.
+	setenv func(name, value string) error
 	// render writes the Job to out, and what is to be said about it to notes.
 	render func(ctx context.Context, cfg config.Render, source string, in io.Reader, out, notes io.Writer, log *slog.Logger) error
 }

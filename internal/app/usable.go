@@ -148,7 +148,7 @@ func templates(cfg config.Agent) (*template.Loader, error) {
 	if err = errors.Join(errSources, err); err != nil {
 		return nil, err
 	}
-	return template.New(template.Options{Roots: roots, Sources: allowed, Own: cfg.JobTemplate}), nil
+	return template.New(template.Options{Roots: roots, Sources: allowed, Own: cfg.JobTemplate, Proxy: cfg.Proxies.Func()}), nil
 }
 
 // usableTemplate reads a template of this machine; one elsewhere may come back
@@ -170,11 +170,11 @@ func usableTemplate(ctx context.Context, path string) error {
 }
 
 // network sends requests to the Prefect API: through the proxies that HTTPS_PROXY,
-// HTTP_PROXY and NO_PROXY name, and trusting whom the configuration says.
+// HTTP_PROXY, ALL_PROXY and NO_PROXY name, and trusting whom the configuration says.
 func network(cfg config.Agent) (*http.Transport, error) {
 	base := retryhttp.NewBase()
 	roots, err := authorities(cfg.CABundle)
-	base.TLSClientConfig.RootCAs = roots
+	base.TLSClientConfig.RootCAs, base.Proxy = roots, cfg.Proxies.Func()
 	return base, err
 }
 

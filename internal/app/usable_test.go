@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -194,32 +193,31 @@ func get(t *testing.T, transport http.RoundTripper, url string) error {
 	return resp.Body.Close()
 }
 
-// The proxy of the environment is read once for each process, so another one asks.
 func TestProxiesOfTheEnvironment(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("TEST_PROXIES") != "" {
-		transport, err := app.Network(resolve(t, config.Core1, nil))
+	const api, plain, direct = "https://api.example/graphql", "http://api.example", "https://a.inside.example"
+	for _, c := range []struct {
+		env  []string
+		want map[string]string
+	}{
+		{[]string{"HTTPS_PROXY=http://secure:8443", "HTTP_PROXY=http://plain:8080", "ALL_PROXY=http://all:1", "NO_PROXY=direct.example,.inside.example"}, map[string]string{api: "http://secure:8443", plain: "http://plain:8080", direct: ""}},
+		{[]string{"https_proxy=http://u:p@secure:8443", "all_proxy=socks5://all:1080", "no_proxy=inside.example"}, map[string]string{api: "http://u:p@secure:8443", plain: "socks5://all:1080", direct: ""}},
+		{[]string{"ALL_PROXY=all:3128"}, map[string]string{api: "http://all:3128", plain: "http://all:3128", direct: "http://all:3128", "http://127.0.0.1:4200": ""}},
+		{nil, map[string]string{api: "", plain: ""}},
+	} {
+		transport, err := app.Network(resolve(t, config.Core1, nil, c.env...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, url := range []string{"https://api.example/graphql", "http://api.example", "https://direct.example", "https://a.inside.example"} {
+		for url, want := range c.want {
 			proxy, err := transport.Proxy(httptest.NewRequest(http.MethodPost, url, http.NoBody))
-			t.Log("proxy of", url, "is", proxy, err)
-		}
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v")
-	cmd.Env = append(os.Environ(), "TEST_PROXIES=1", "HTTPS_PROXY=http://secure.example:8443", "HTTP_PROXY=http://plain.example:8080", "NO_PROXY=direct.example,.inside.example", "https_proxy=", "http_proxy=", "no_proxy=")
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	for url, proxy := range map[string]string{
-		"https://api.example/graphql": "http://secure.example:8443", "http://api.example": "http://plain.example:8080",
-		"https://direct.example": "<nil>", "https://a.inside.example": "<nil>",
-	} {
-		if want := "proxy of " + url + " is " + proxy + " <nil>"; !strings.Contains(string(output), want) {
-			t.Errorf("want %q in\n%s", want, output)
+			got := ""
+			if proxy != nil {
+				got = proxy.String()
+			}
+			if err != nil || got != want {
+				t.Errorf("%q: %s through %q, %v, want %q", c.env, url, got, err, want)
+			}
 		}
 	}
 }

@@ -3,8 +3,6 @@ package config
 import (
 	"encoding/base64"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/prefect-kube/prefect-kube/internal/secret"
@@ -91,59 +89,4 @@ func (a address) basic(credential bool) (user secret.Value, warning string) {
 	default:
 		return secret.New(a.user), "the user name and the password in the address of the API are sent in the place of the credential, as Python's requests does; leave one of them out"
 	}
-}
-
-// proxyNames are the variables that name proxies, as Go and Python's requests read them.
-func proxyNames() []string {
-	return []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"}
-}
-
-// proxies checks the variables that name proxies, which net/http passes over
-// silently where it cannot read them: the credential would leave without the proxy.
-func (s *stack) proxies() (found []secret.Value, problems []error) {
-	for _, name := range proxyNames() {
-		text := s.vars[name]
-		if text == "" {
-			continue
-		}
-		u := parseProxy(text)
-		if u == nil {
-			problems = append(problems, &Error{
-				Place: name, Problem: "is not the address of a proxy",
-				Mend: "write one such as http://proxy.example:3128 or http://name:password@proxy.example:3128, with %25 for each % of a password",
-			})
-			continue
-		}
-		if u.User != nil {
-			found = append(found, userSecrets(u.User)...)
-		}
-		if strings.EqualFold(name, "ALL_PROXY") {
-			s.warnings = append(s.warnings, name+" has no effect; set HTTPS_PROXY and HTTP_PROXY")
-		}
-	}
-	return found, problems
-}
-
-// parseProxy reads an address as golang.org/x/net/http/httpproxy does, where http is
-// what a missing scheme stands for. It is nil for what is none.
-func parseProxy(text string) *url.URL {
-	u, err := url.Parse(text)
-	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		if strings.Contains(text, "://") {
-			return nil
-		}
-		u, err = url.Parse("http://" + text)
-	}
-	if err != nil || u.Hostname() == "" || !isPort(u.Port()) || strings.Count(u.Host, ":") > 1 && !strings.HasPrefix(u.Host, "[") {
-		return nil
-	}
-	return u
-}
-
-func isPort(text string) bool {
-	if text == "" {
-		return true
-	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && n > 0
 }

@@ -44,7 +44,7 @@ func TestAddressesHoldNoSecret(t *testing.T) {
 		"token in a query":  {[]string{"PREFECT__CLOUD__API=http://host?apikey=TO%2BKEN&x=YY"}, "http://host?apikey=TO%2BKEN&x=YY", "", []string{"TO%2BKEN", "TO+KEN", "YY"}, "", false},
 		"of a file":         {[]string{"PREFECT__SERVER__HOST=http://u:PW@host"}, "http://host:4200", "u:PW", []string{"u", "PW"}, "", false},
 		"a proxy":           {[]string{"https_proxy=u:PW@proxy:3128", "HTTP_PROXY=http://proxy"}, "http://localhost:4200", "", []string{"u", "PW", base64.StdEncoding.EncodeToString([]byte("u:PW"))}, "", false},
-		"a proxy for all":   {[]string{"ALL_PROXY=socks5://proxy:1080"}, "http://localhost:4200", "", nil, "ALL_PROXY has no effect; set HTTPS_PROXY and HTTP_PROXY", false},
+		"a proxy for all":   {[]string{"ALL_PROXY=socks5://proxy:1080"}, "http://localhost:4200", "", nil, "", false},
 		"nothing":           {nil, "http://localhost:4200", "", nil, "", false},
 	} {
 		a, err := config.ResolveAgent(config.Core1, config.Sources{Env: append(c.env, "PREFECT__BACKEND=server")})

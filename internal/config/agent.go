@@ -61,6 +61,7 @@ func (d *agentDraft) finish(core string) (Agent, error) {
 	var warning string
 	a.BasicUser, warning = api.basic(a.Credential.IsSet())
 	proxies, problems := d.sources.proxies()
+	a.Proxies = d.sources.proxiesByScheme()
 	a.Concealed = slices.Concat(api.secrets, graphQL.secrets, proxies)
 	d.origin.Files = d.sources.files
 	a.Warnings = slices.Concat(d.sources.warnings, a.Warnings, oddSecrets(a.ImagePullSecrets), d.sources.inVain(core))

@@ -47,6 +47,8 @@ type Common struct {
 	// Concealed are secrets besides the credential: what the addresses of APIs and
 	// proxies hold, in each form in which it may come back.
 	Concealed []secret.Value
+	// Proxies are those of the environment, for the Prefect API and job templates.
+	Proxies Proxies
 }
 
 // Secrets are what no text may show.

@@ -44,12 +44,13 @@ func (l *Loader) s3Client(ctx context.Context) (*s3.Client, error) {
 	if l.s3 != nil {
 		return l.s3, nil
 	}
-	options := []func(*config.LoadOptions) error{config.WithDefaultRegion(anyRegion), config.WithLogger(logging.Nop{})}
-	if l.roots != nil {
-		options = append(options, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.Proxy = l.proxy
+		if l.roots != nil {
 			t.TLSClientConfig.RootCAs = l.roots.Clone() // the SDK adds AWS_CA_BUNDLE to them
-		})))
-	}
+		}
+	})
+	options := []func(*config.LoadOptions) error{config.WithDefaultRegion(anyRegion), config.WithLogger(logging.Nop{}), config.WithHTTPClient(client)}
 	found, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -39,8 +40,10 @@ type Options struct {
 	// Own is the path of the agent's own template, which is always read.
 	Own string
 	// Base sends the requests for http, https, gs and gcs; nil means over the
-	// network, through the proxies that HTTPS_PROXY and NO_PROXY name.
+	// network, through Proxy.
 	Base http.RoundTripper
+	// Proxy finds the proxy of a request; nil means that of the environment.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // Loader reads templates. It may be used by many goroutines at once. It connects
@@ -50,6 +53,7 @@ type Loader struct {
 	roots   *x509.CertPool
 	sources Sources
 	own     string
+	proxy   func(*http.Request) (*url.URL, error)
 	// base goes anywhere, guard where flow runs may lead the agent.
 	base   http.RoundTripper
 	guard  *guard
@@ -72,13 +76,17 @@ func New(o Options) *Loader {
 		timeout: o.Timeout, roots: o.Roots, sources: o.Sources, own: o.Own, base: o.Base,
 		closed: make(chan struct{}), flights: map[string]*flight{},
 	}
+	if o.Proxy == nil {
+		o.Proxy = http.ProxyFromEnvironment
+	}
+	l.proxy = o.Proxy
 	if l.timeout <= 0 {
 		l.timeout = defaultTimeout
 	}
 	l.guard = &guard{sources: o.Sources, free: o.Base, guarded: o.Base}
 	if o.Base == nil {
 		free, near := transport(o.Roots), transport(o.Roots)
-		free.Proxy, near.DialContext = http.ProxyFromEnvironment, dialer().DialContext
+		free.Proxy, near.DialContext = o.Proxy, dialer().DialContext
 		l.base, l.guard.free, l.guard.guarded, l.guard.proxy = free, free, near, free.Proxy
 	}
 	return l
