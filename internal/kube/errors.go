@@ -2,8 +2,10 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -78,6 +80,20 @@ func retryAfter(err error) time.Duration {
 	return min(time.Duration(seconds)*time.Second, longestRetryAfter)
 }
 
+// unreachable reports whether there was no connection: nobody listens, or no such name.
+func unreachable(err error) bool {
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	at, ok := errors.AsType[*net.OpError](err)
+	return ok && (at.Op == "dial" || at.Op == "proxyconnect")
+}
+
+func distrusted(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
 // NamespaceError means that the namespace for Jobs does not exist.
 type NamespaceError struct{ Namespace string }
 
@@ -118,6 +134,10 @@ func mend(err error, verb, resource, namespace string) string {
 		return login.Mend
 	case redirected:
 		return "Name the API server itself as server in the kubeconfig, and no login page or proxy"
+	case distrusted(err):
+		return "Correct certificate-authority or certificate-authority-data of the cluster in the kubeconfig"
+	case unreachable(err):
+		return "Check that the API server runs and that this machine reaches it: kubectl cluster-info asks the server of the same kubeconfig"
 	case apierrors.IsUnauthorized(err):
 		return "The credential is not valid in this cluster: renew it"
 	case apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, namespaceTerminating):

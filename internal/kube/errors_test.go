@@ -2,11 +2,15 @@ package kube_test
 
 import (
 	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 
 	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
@@ -32,6 +36,27 @@ func TestErrorsNameTheAnswer(t *testing.T) {
 		}
 		if got := tt.err.Temporary(); got != tt.temporary {
 			t.Errorf("%s: temporary is %v, want %v", tt.name, got, tt.temporary)
+		}
+	}
+}
+
+// Without a connection the error says what to look at.
+func TestNoConnectionHasAMend(t *testing.T) {
+	t.Parallel()
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	safe := httptest.NewTLSServer(http.NotFoundHandler())
+	safe.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	t.Cleanup(safe.Close)
+	for host, want := range map[string]string{
+		closed.URL: "kubectl cluster-info", "http://api.invalid": "kubectl cluster-info", safe.URL: "certificate-authority",
+	} {
+		c, err := kube.NewClient(&kube.Config{REST: &rest.Config{Host: host}, Source: "test"}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err = c.Place(t.Context(), "flows"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q in it", host, err, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // temporary makes a folder for a database without a name. A container image may
@@ -28,6 +29,9 @@ func own(file string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		created, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the file that the operator names
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w. Make the folder first: mkdir -p %s", err, filepath.Dir(file))
+		}
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		text: "not a database", fifo: "not a regular file", dir: "not a regular file", os.DevNull: "not a regular file",
-		filepath.Join(dir, "none", "x.db"): "no such file", filepath.Join(text, "x.db"): "not a directory",
+		filepath.Join(dir, "none", "x.db"): "no such file or directory. Make the folder first: mkdir -p " + filepath.Join(dir, "none"), filepath.Join(text, "x.db"): "not a directory",
 	} {
 		s, err := store.Open(t.Context(), store.Options{File: file})
 		if err == nil {
