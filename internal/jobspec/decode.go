@@ -109,7 +109,7 @@ func decode(tree Tree, places *places) (*batchv1.Job, error) {
 }
 
 func checkType(tree Tree, places *places) error {
-	for _, must := range []struct{ key, want string }{{"apiVersion", "batch/v1"}, {"kind", "Job"}} {
+	for _, must := range []struct{ key, want string }{{"kind", "Job"}, {"apiVersion", "batch/v1"}} {
 		if value := tree[must.key]; value != nil && value != must.want {
 			c := comparer{places: places}
 			c.add(spot{path: must.key, position: places.value(tree, must.key)}, fmt.Sprintf("is not %q", must.want)).Mend = mendKind(value)

@@ -24,6 +24,9 @@ func mendKey(key string, fields map[string]reflect.Type) string {
 	if near != "" && (changes < 2 || len(found) == 0) {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
+	if place, ok := amounts()[bare(key)]; ok && len(found) == 0 {
+		return "write it as " + inContainer + ".resources." + place
+	}
 	if len(found) == 0 {
 		return "no object of a Job has such a key; remove it"
 	}
@@ -54,12 +57,44 @@ type home struct{ place, key string }
 // maxHomes is how many places are named for one key.
 const maxHomes = 2
 
-// homes are the places in a Job that have a key, whatever its case, those with the
-// fewest levels first.
+// amounts are keys of run configs, and of nobody, that people write into templates.
+func amounts() map[string]string {
+	return map[string]string{
+		"cpu": "limits.cpu or requests.cpu", "memory": "limits.memory or requests.memory",
+		"cpulimit": "limits.cpu", "cpurequest": "requests.cpu", "memorylimit": "limits.memory", "memoryrequest": "requests.memory",
+	}
+}
+
+// usual are the places where people have something to write.
+func usual() []string {
+	return []string{orTop(""), "metadata", "spec", "spec.template", "spec.template.metadata", inPodSpec, inContainer, inContainer + ".resources"}
+}
+
+// bare is a key without what tells camelCase from snake_case.
+func bare(key string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(key, "_", ""), "-", ""))
+}
+
+// homes are the places in a Job that have a key, however it is spelled, those with the
+// fewest levels first. Usual places hide the others; where no place has the key, those of
+// a key with one letter less or more count.
 func homes(key string) []home {
+	all := allHomes()
+	found := slices.DeleteFunc(slices.Clone(all), func(h home) bool { return bare(h.key) != bare(key) })
+	if len(found) == 0 && len(key) > 4 {
+		found = slices.DeleteFunc(all, func(h home) bool { return levenshtein.ComputeDistance(bare(h.key), bare(key)) > 1 })
+	}
+	if frequent := slices.DeleteFunc(slices.Clone(found), func(h home) bool { return !slices.Contains(usual(), h.place) }); len(frequent) > 0 {
+		found = frequent
+	}
+	return found[:min(len(found), maxHomes)]
+}
+
+// allHomes are all keys of a Job, level by level.
+func allHomes() []home {
 	var found []home
-	level := []member{{"", reflect.TypeFor[batchv1.Job]()}}
-	for seen := (map[reflect.Type]bool{}); len(level) > 0 && len(found) < maxHomes; {
+	seen := map[reflect.Type]bool{}
+	for level := []member{{"", reflect.TypeFor[batchv1.Job]()}}; len(level) > 0; {
 		var below []member
 		for _, m := range level {
 			if seen[m.t] {
@@ -68,9 +103,10 @@ func homes(key string) []home {
 			seen[m.t] = !shared(m.t)
 			fields := fieldTypes(m.t)
 			for _, name := range sortedKeys(fields) {
-				if strings.EqualFold(name, key) && len(found) < maxHomes {
-					found = append(found, home{orTop(m.path), name})
+				if m.path == inPodSpec && name == "resources" {
+					continue // those of a whole Pod are newer than most clusters
 				}
+				found = append(found, home{orTop(m.path), name})
 				if child, ok := objectBelow(m.path, name, fields[name]); ok {
 					below = append(below, child)
 				}
@@ -107,7 +143,7 @@ func objectBelow(path, name string, t reflect.Type) (member, bool) {
 	if t.Kind() == reflect.Slice {
 		path, t = path+"[0]", t.Elem()
 	}
-	closed := slices.Contains([]string{"status", "ownerReferences", "managedFields", "ephemeralContainers"}, name)
+	closed := slices.Contains([]string{"status", "ownerReferences", "managedFields", "ephemeralContainers", "scheduling"}, name)
 	if closed || t.Kind() != reflect.Struct || len(fieldTypes(t)) == 0 {
 		return member{}, false
 	}

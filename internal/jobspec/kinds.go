@@ -9,6 +9,7 @@ func mendKind(value any) string {
 		"Pod":     "write a Job, with what stands below the Pod's metadata and spec below spec.template",
 		"CronJob": "write a Job, with what stands below spec.jobTemplate at its top",
 		"List":    "write the one Job that stands below items",
+		"JobList": "write the one Job that stands below items",
 	}
 	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "PodTemplate"} {
 		below[kind] = fmt.Sprintf("write a Job, and take only the Pod template of the %s, as spec.template", kind)

@@ -14,6 +14,13 @@ type places struct {
 	// source is what the text is called in errors.
 	source string
 	trees  map[uintptr]placed
+	// again are the keys that an object has more than once.
+	again []again
+}
+
+type again struct {
+	path string
+	position
 }
 
 // placed keeps the tree alive, so that no other can have its address.

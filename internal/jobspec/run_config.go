@@ -186,6 +186,12 @@ func (b *builder) parse(text []byte, source string) (any, *places, error) {
 	if err != nil {
 		return nil, nil, &TemplateError{Source: source, Err: err}
 	}
+	if places != nil {
+		for _, a := range places.again {
+			p := Problem{Path: a.path, Line: a.line, Column: a.column, Source: source}
+			b.warnings.add(p.place(), "is there twice, and the first one has no effect", "make one of them")
+		}
+	}
 	return value, places, nil
 }
 

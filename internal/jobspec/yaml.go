@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -64,27 +66,56 @@ func anyVersion(text []byte) []byte {
 	return text
 }
 
-// parseNodes reads the only document of a text; nil if there is none.
+// parseNodes reads the only document of a text; nil if there is none. Documents without
+// anything count for nothing: what prints manifests leaves them at both ends.
 func parseNodes(text []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document, second yaml.Node
-	err := decoder.Decode(&document)
-	if errors.Is(err, io.EOF) {
-		return nil, nil //nolint:nilnil // no document is no error
+	var only *yaml.Node
+	for {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF):
+			return only, nil
+		case err != nil:
+			return nil, &FieldError{Field: "template", Problem: "is not valid YAML: " + shorten(err.Error()), Mend: mendYAML(text, err)}
+		case len(document.Content) == 0 || nothing(document.Content[0]):
+			continue
+		case only != nil:
+			return nil, &FieldError{Field: "template", Line: document.Line, Column: document.Column, Problem: "has more than one document", Mend: "keep the one with the Job"}
+		}
+		only = document.Content[0]
 	}
-	if err == nil {
-		if err = decoder.Decode(&second); err == nil {
-			return nil, &FieldError{Field: "template", Line: second.Line, Column: second.Column, Problem: "has more than one document", Mend: "keep one"}
+}
+
+func nothing(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// lineOf finds the line that go-yaml names.
+var lineOf = regexp.MustCompile(`line (\d+):`)
+
+// mendYAML knows what often lies behind a text that is no YAML.
+func mendYAML(text []byte, err error) string {
+	if unrendered.Match(text) {
+		return mendUnrendered
+	}
+	found := lineOf.FindStringSubmatch(err.Error())
+	lines := bytes.Split(text, []byte("\n"))
+	if found != nil {
+		n, _ := strconv.Atoi(found[1])
+		// go-yaml counts some lines from nought.
+		for _, line := range lines[max(0, min(n-1, len(lines))):min(n+1, len(lines))] {
+			if indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; bytes.ContainsRune(indent, '\t') {
+				return "indent with blanks, not with tabs"
+			}
 		}
 	}
-	if !errors.Is(err, io.EOF) {
-		return nil, &FieldError{Field: "template", Problem: "is not valid YAML: " + shorten(err.Error()), Mend: "correct it"}
-	}
-	if len(document.Content) == 0 {
-		return nil, nil //nolint:nilnil // no document is no error
-	}
-	return document.Content[0], nil
+	return "correct it"
 }
+
+// unrendered matches what Helm, Jinja and the like replace before Kubernetes sees it.
+var unrendered = regexp.MustCompile(`\{\{[-\s]*[.$(a-zA-Z]|\{%`)
+
+const mendUnrendered = "it has {{ of a template engine such as Helm: render it first, as helm template does"
 
 // yamlMeasure refuses what is too large or too deep before anything is built.
 // Its own cost is bounded by the same numbers. With once, an anchor may be used
@@ -207,9 +238,15 @@ func (r *yamlReader) fill(tree Tree, n *yaml.Node, path string, depth int) error
 			}
 		}
 	}
+	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Tag == "!!merge" {
 			continue
+		}
+		if key, _ := keyText(n.Content[i]); seen[key] {
+			r.places.again = append(r.places.again, again{join(path, key), positionOf(n.Content[i])})
+		} else {
+			seen[key] = true
 		}
 		if err := r.member(tree, n.Content[i], n.Content[i+1], path); err != nil {
 			return err
@@ -221,7 +258,11 @@ func (r *yamlReader) fill(tree Tree, n *yaml.Node, path string, depth int) error
 func (r *yamlReader) member(tree Tree, keyNode, valueNode *yaml.Node, path string) error {
 	key, ok := keyText(keyNode)
 	if !ok {
-		return at(keyNode, path, "has a key that is no plain value", "write keys as text")
+		mend := "write keys as text"
+		if keyNode.Kind == yaml.MappingNode {
+			mend = "write keys as text; put quotes around {{ }}, or render it first if that is Helm's"
+		}
+		return at(keyNode, path, "has a key that is no plain value", mend)
 	}
 	value, err := r.value(valueNode, join(path, key))
 	tree[key] = value
