@@ -15,6 +15,7 @@ import (
 	"github.com/prefect-kube/prefect-kube/internal/diagnose"
 	"github.com/prefect-kube/prefect-kube/internal/jobspec"
 	"github.com/prefect-kube/prefect-kube/internal/kube"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 	"github.com/prefect-kube/prefect-kube/internal/status"
 )
 
@@ -106,3 +107,6 @@ func LookForCluster(ctx context.Context, cfg config.Agent) []Finding {
 	secrets, log := concealed(cfg, slog.New(slog.DiscardHandler))
 	return lookForCluster(ctx, &patient{cfg: config.Doctor{Agent: cfg}, out: outside{secrets: secrets}, log: log, clusterTime: &dated{}})
 }
+
+// ConcealCluster makes the secrets of a connection to a cluster known.
+func ConcealCluster(found *kube.Config, secrets *secret.Set) { concealCluster(found, secrets) }

@@ -10,8 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
+
 	"github.com/prefect-kube/prefect-kube/internal/app"
 	"github.com/prefect-kube/prefect-kube/internal/config"
+	"github.com/prefect-kube/prefect-kube/internal/kube"
+	"github.com/prefect-kube/prefect-kube/internal/secret"
 )
 
 // The start and doctor name a login that cannot be used, and how to renew its entry;
@@ -60,5 +65,19 @@ func tells(t *testing.T, place, text string, want ...string) {
 		if !strings.Contains(text, w) || strings.Contains(text, "canary") {
 			t.Errorf("%s tells %s\nwant %q, and no secret", place, text, w)
 		}
+	}
+}
+
+// What a kubeconfig holds of a login is shown by no error, whoever quotes it.
+func TestSecretsOfALoginAreHidden(t *testing.T) {
+	t.Parallel()
+	secrets := secret.NewSet()
+	provider := map[string]string{"id-token": "canary-1", "refresh-token": "canary-2", "client-secret": "canary-3", "access-token": "canary-4", "client-id": "shown"}
+	app.ConcealCluster(&kube.Config{REST: &rest.Config{
+		Host: "https://u:canary-5@c.example", BearerToken: "canary-6", Password: "canary-7", AuthProvider: &api.AuthProviderConfig{Name: "oidc", Config: provider},
+	}}, secrets)
+	text := secrets.Line("canary-1 canary-2 canary-3 canary-4 canary-5 canary-6 canary-7 shown", 1000)
+	if strings.Contains(text, "canary") || !strings.HasSuffix(text, "shown") {
+		t.Errorf("got %q", text)
 	}
 }

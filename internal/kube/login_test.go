@@ -165,6 +165,13 @@ func TestLoginsThatWork(t *testing.T) {
 			}
 		})
 	}
+	server.Close()
+	entry(t, server.URL, plugin("v1"))
+	if _, client, err := login(); err != nil {
+		t.Error(err)
+	} else if _, err := client.Version(t.Context()); err == nil || strings.Contains(err.Error(), "exec plugin") {
+		t.Errorf("got %v, want that the server is away, and no word of the login", err)
+	}
 	entry(t, "http://c.example:8080", "{token: t}")
 	if cfg, _, err := login(); err != nil || !strings.Contains(fmt.Sprint(cfg.Cautions()), "is not sent") {
 		t.Errorf("got %v, want that the token is not sent without TLS", err)
