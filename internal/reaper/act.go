@@ -222,7 +222,7 @@ func (r *Reaper) confirm(ctx context.Context, items []job) []job {
 
 // stopAll stops Jobs, each exactly as it was looked at.
 func (r *Reaper) stopAll(ctx context.Context, items []job) {
-	errs := each(ctx, items, func(ctx context.Context, item job) error {
+	errs := r.each(ctx, items, func(ctx context.Context, item job) error {
 		j := item.facts.job
 		return r.cluster.Stop(ctx, j.Namespace, j.Name, j.UID, j.ResourceVersion)
 	})
@@ -257,7 +257,7 @@ func (r *Reaper) keepStopping(ctx context.Context, item job, err error) {
 
 // deleteAll deletes Jobs, each exactly as it was looked at.
 func (r *Reaper) deleteAll(ctx context.Context, items []job) {
-	errs := each(ctx, items, func(ctx context.Context, item job) error {
+	errs := r.each(ctx, items, func(ctx context.Context, item job) error {
 		j := item.facts.job
 		return r.cluster.Delete(ctx, j.Namespace, j.Name, j.UID, j.ResourceVersion)
 	})
@@ -282,7 +282,7 @@ func (r *Reaper) deleteAll(ctx context.Context, items []job) {
 // deletePods deletes Pods. Our own Role does not need the right to: only the
 // Python agents left such Pods.
 func (r *Reaper) deletePods(ctx context.Context, items []job) {
-	errs := each(ctx, items, func(ctx context.Context, item job) error {
+	errs := r.each(ctx, items, func(ctx context.Context, item job) error {
 		return r.cluster.DeletePod(ctx, item.Pod.Namespace, item.Pod.Name, item.Pod.UID)
 	})
 	for i, item := range items {
@@ -314,8 +314,9 @@ func (r *Reaper) keepOn(ctx context.Context, c *runCase, err error) {
 }
 
 // each does something for several items at once, each within the bound of a
-// request. The errors are in the order of the items.
-func each(ctx context.Context, items []job, do func(context.Context, job) error) []error {
+// request. The errors are in the order of the items. A cluster that is slow is no
+// loop that is stuck.
+func (r *Reaper) each(ctx context.Context, items []job, do func(context.Context, job) error) []error {
 	errs := make([]error, len(items))
 	var g errgroup.Group
 	g.SetLimit(parallel)
@@ -324,6 +325,7 @@ func each(ctx context.Context, items []job, do func(context.Context, job) error)
 			limited, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
 			errs[i] = do(limited, item)
+			r.health.Wait(0)
 			return nil
 		})
 	}

@@ -63,7 +63,7 @@ type Reporter interface {
 type Health interface {
 	// Progress says that Prefect or the cluster answered.
 	Progress()
-	// Fail says why Prefect did not.
+	// Fail says why the one that was asked did not.
 	Fail(reason string)
 	// Wait says that the loop pauses on purpose.
 	Wait(pause time.Duration)
@@ -148,7 +148,7 @@ func (r *Reaper) Run(ctx context.Context) error {
 	}
 }
 
-// fares tells health what an answer of Prefect says of the loop. What Prefect refuses
+// fares tells health what an answer says of the loop. What Prefect or the cluster refuses
 // of one run is no trouble of the loop.
 func (r *Reaper) fares(err error) {
 	if err != nil && temporary(err) {

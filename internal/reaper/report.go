@@ -42,9 +42,8 @@ func (r *Reaper) investigate(ctx context.Context, failures []job) []*report {
 		g.Go(func() error {
 			limited, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
-			if reports[i] = r.inspect(limited, item); reports[i].err == nil {
-				r.health.Progress()
-			}
+			reports[i] = r.inspect(limited, item)
+			r.fares(reports[i].err)
 			return nil
 		})
 	}

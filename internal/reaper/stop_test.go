@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -216,4 +217,64 @@ func TestAJobThatAPersonStopsFailsItsRun(t *testing.T) {
 			t.Errorf("got %+v", v)
 		}
 	})
+}
+
+// hanging is a cluster that answers nothing.
+type hanging struct{ *world }
+
+func (hanging) Jobs(ctx context.Context, _, _ string) ([]batchv1.Job, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hanging) Stop(ctx context.Context, _, _, _, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// pulse keeps the longest time without a sign of life.
+type pulse struct {
+	mu      sync.Mutex
+	alive   time.Time
+	longest time.Duration
+}
+
+func (p *pulse) Progress()   { p.Wait(0) }
+func (p *pulse) Fail(string) { p.Wait(0) }
+func (p *pulse) Wait(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.longest = max(p.longest, time.Since(p.alive))
+	p.alive = time.Now().Add(d)
+}
+
+// A restart does not help against a cluster that hangs, whatever there is to do there.
+func TestAClusterThatHangsIsNoLoopThatIsStuck(t *testing.T) {
+	t.Parallel()
+	for name, setUp := range map[string]func(w *world, n int){
+		"reports": func(w *world, n int) {
+			w.run(n, isRunning, failed)
+			w.pod(n, corev1.PodFailed, endedWith(1, "Error"))
+		},
+		"stops": func(w *world, n int) {
+			w.run(n, []flowrun.Row{foreign(5, flowrun.Running), foreign(6, flowrun.Cancelled)})
+			w.pod(n, corev1.PodRunning, runs())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				p := &pulse{alive: time.Now()}
+				w.health = p
+				for n := range batch {
+					setUp(w, n)
+				}
+				replicaOver(t, w, hanging{w}, slog.New(slog.DiscardHandler))
+				pass(30 * time.Minute)
+				if p.longest > time.Minute {
+					t.Errorf("no sign of life for %v", p.longest)
+				}
+			})
+		})
+	}
 }

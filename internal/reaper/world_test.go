@@ -107,6 +107,7 @@ type world struct {
 	deleted  []string
 	stopped  []string
 	replicas []*queue
+	health   Health
 
 	runs          map[flowrun.ID][]flowrun.Row
 	noHistory     bool
@@ -122,7 +123,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{jobs: map[string]batchv1.Job{}, pods: map[string]corev1.Pod{}, runs: map[flowrun.ID][]flowrun.Row{}}
+	return &world{jobs: map[string]batchv1.Job{}, pods: map[string]corev1.Pod{}, runs: map[flowrun.ID][]flowrun.Row{}, health: calm{}}
 }
 
 func (w *world) of(group string) (jobs []batchv1.Job, pods []corev1.Pod) {
@@ -452,7 +453,7 @@ func replicaOver(t *testing.T, w *world, over interface {
 		mod(&p)
 	}
 	q := &queue{w: w, due: map[string]time.Time{}, wake: make(chan struct{}, 1)}
-	r, err := New(Options{Watch: q, Cluster: over, Witness: over, Reporter: w, Health: calm{}, Policy: p, Log: log})
+	r, err := New(Options{Watch: q, Cluster: over, Witness: over, Reporter: w, Health: w.health, Policy: p, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
