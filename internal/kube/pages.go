@@ -30,7 +30,8 @@ type book[L runtime.Object, T any] struct {
 }
 
 // read follows a list to its end, up to so many objects, and keeps of each what keep
-// returns. A page that is too large is asked for in parts. A continue token that expired
+// returns. A page that is too large is asked for in parts, the pages behind it in larger
+// ones again: large objects often come in a row. A continue token that expired
 // on the way (410) means that the list begins again, twice at most: what was read so far
 // belongs to no single moment.
 func read[L runtime.Object, T, K any](ctx context.Context, b book[L, T], o metav1.ListOptions, most int, keep func(*T) K) (all []K, version string, err error) {
@@ -57,7 +58,7 @@ func read[L runtime.Object, T, K any](ctx context.Context, b book[L, T], o metav
 		if err != nil || list.GetContinue() == "" {
 			return all, list.GetResourceVersion(), err
 		}
-		o.Continue = list.GetContinue()
+		o.Continue, o.Limit = list.GetContinue(), min(2*o.Limit, pageSize)
 	}
 	return all, "", errEndless
 }
