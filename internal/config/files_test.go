@@ -28,3 +28,13 @@ func TestPipesAreNoFilesOfSettings(t *testing.T) {
 		}
 	}
 }
+
+// Editors of Windows write a mark before the first line, and two characters behind each.
+func TestFilesOfWindows(t *testing.T) {
+	t.Parallel()
+	text := "\ufeffbackend = \"server\"\r\n[cloud.agent.env_vars]\r\nB = \"1\"\r\nA = \"2\"\r\n"
+	got, err := config.ResolveAgent(config.Core1, config.Sources{HomeDir: home(t, map[string]string{".prefect/config.toml": text})})
+	if err != nil || got.Backend != config.Server || len(got.EnvVars) != 2 || got.EnvVars[0].Name != "B" {
+		t.Errorf("got %q, %q, %v", got.Backend, got.EnvVars, err)
+	}
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -219,7 +220,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, readError(path, err)
 	}
-	return data, nil
+	return bytes.TrimPrefix(data, []byte("\ufeff")), nil // as editors of Windows begin a file
 }
 
 // readError keeps fs.ErrNotExist visible and is an *Error for all else.
@@ -251,7 +252,7 @@ func parseTOML(path string, data []byte) (map[string]any, error) {
 		row, column := at.Position()
 		place = fmt.Sprintf("%s:%d:%d", path, row, column)
 	}
-	return nil, &Error{Place: place, Problem: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
+	return nil, &Error{Place: place, Problem: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: "), Mend: "name each table and key once, and write texts in quotes, as in backend = \"server\""}
 }
 
 // tables takes away what is no table where settings lie below, and reports it.

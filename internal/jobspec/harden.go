@@ -37,7 +37,7 @@ func Changes() []Change {
 		{"retention", "", "ttlSecondsAfterFinished is never shorter than the time for which the name must stay taken", true, nil, (*hardening).setTTL},
 		{"pull-secrets", "D-32", "image pull secrets without a name are left out, a comma list is a list", false, []string{"imagePullSecrets"}, (*hardening).setPullSecrets},
 		{"pull-policy", "D-33", "imagePullPolicy is the agent's setting if there is one", false, []string{"imagePullPolicy"}, (*hardening).setPullPolicy},
-		{"cpu-limit", "D-33", "no cpu limit unless one is set", false, []string{"limits.cpu", "cpu limit"}, (*hardening).setCPULimit},
+		{"cpu-limit", "D-33", "no cpu limit unless one is set", false, []string{"limits.cpu", "cpu limit", "cpu limits", "maximum cpu usage", "cpu and memory resource requests and limits"}, (*hardening).setCPULimit},
 		{"resources", "D-43", "the agent's memory and cpu settings are defaults for flows with a run config too", false, nil, (*hardening).setResources},
 		{"volumes", "D-43", "the agent's volumes and mounts are added where the Job has none of that name and path", false, []string{"volumeMounts"}, (*hardening).setVolumes},
 		{"log-level", "D-33", "the log level of flow runs is the agent's setting if there is one", false, []string{envLogLevel}, (*hardening).setLogLevel},

@@ -2,6 +2,7 @@ package jobspec
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,9 @@ func RefusalHint(refusal string, keep []string) string {
 	var hints []string
 	for _, c := range Changes() {
 		field := c.named(refusal)
+		if about, ok := blame()[c.Name]; ok && !about(strings.ToLower(refusal)) {
+			continue
+		}
 		if field == "" || c.Fixed || slices.Contains(keep, c.Name) {
 			continue
 		}
@@ -22,6 +26,19 @@ func RefusalHint(refusal string, keep []string) string {
 	}
 	return strings.Join(hints, "; ")
 }
+
+// blame says of changes whose fields are in refusals of both kinds, of too much and of too
+// little, whether a refusal is about the change. We add what Pod Security asks for, and
+// take a limit away.
+func blame() map[string]func(string) bool {
+	return map[string]func(string) bool{
+		"pod-security": func(text string) bool { return !strings.Contains(text, "violates podsecurity") },
+		"cpu-limit":    func(text string) bool { return missing.MatchString(text) },
+	}
+}
+
+// missing matches what quotas, limit ranges and policies say of a limit that is not there.
+var missing = regexp.MustCompile(`must (specify|have|be (set|specified|defined))|no (cpu )?limit|(not|isn't) (set|specified|defined)|required|missing|without`)
 
 // named is the first field of the change that a text names as a word of its own.
 func (c Change) named(text string) string {
