@@ -23,6 +23,7 @@ import (
 
 // stale is a copy of the cluster that is not read since a time.
 type stale struct {
+	mu    sync.Mutex
 	since time.Time
 	why   error
 }
@@ -45,7 +46,15 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+func (s *stale) set(since time.Time, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.why = since, why
+}
+
 func (s *stale) Unread() (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.since.IsZero() {
 		return 0, nil
 	}
@@ -83,7 +92,7 @@ func TestFollow(t *testing.T) {
 				go func() { _ = follow(ctx) }()
 				go func() { _ = s.health.Watch(ctx, logger) }()
 				time.Sleep(time.Minute)
-				copied.since, copied.why = time.Now(), c.why
+				copied.set(time.Now(), c.why)
 				time.Sleep(c.lasts + time.Second)
 				synctest.Wait()
 				if got := strings.Join(s.health.Ready(time.Now()), "; "); got != c.ready {
@@ -92,7 +101,7 @@ func TestFollow(t *testing.T) {
 				if got := strings.Count(log.String(), "level=WARN"); got != c.warned {
 					t.Errorf("got %d warnings, want %d, in\n%s", got, c.warned, log.String())
 				}
-				copied.since = time.Time{}
+				copied.set(time.Time{}, nil)
 				time.Sleep(beat + time.Second)
 				if got := s.health.Ready(time.Now()); len(got) > 0 {
 					t.Errorf("not ready when it is over: %q", got)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,17 +83,23 @@ func TestADripStopsNoLoop(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				drip := badserver.Sequence(badserver.Drip("{"), badserver.Page(http.StatusBadRequest))
+				var mu sync.Mutex
 				asked := map[bool]int{}
 				server, log, exit := startOn(t, config.Core1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					body, _ := io.ReadAll(r.Body)
 					hit := strings.Contains(string(body), root)
+					mu.Lock()
 					asked[hit]++
-					if hit && asked[true] == 1 {
+					first := hit && asked[true] == 1
+					mu.Unlock()
+					if first {
 						drip(w, r)
 						return
 					}
 					answerWell(w, r, string(body))
 				}), 3*time.Minute, "PREFECT__BACKEND=server", "PREFECT__CLOUD__API=http://p.test")
+				mu.Lock()
+				defer mu.Unlock()
 				if asked[true] < 2 || exit != "waiting" || len(server.Requests()) < 20 {
 					t.Errorf("got %d requests like it of %d, and %s; log:\n%s", asked[true], len(server.Requests()), exit, log)
 				}
