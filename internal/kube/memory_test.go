@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector needs several times the memory, so these tests run without it.
+
 package kube_test
 
 import (

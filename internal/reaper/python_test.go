@@ -379,22 +379,14 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 			w.lock(func() { delete(w.jobs, fmt.Sprintf("prefect-job-job-%d", 2*many+n)) })
 			orphan(w, 2*many+n)
 		}
-		var mu sync.Mutex
-		var text strings.Builder
-		log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return text.Write(p)
-		}), nil))
-		replicaOver(t, w, poor{w}, log)
+		text := &logLines{}
+		replicaOver(t, w, poor{w}, slog.New(slog.NewTextHandler(text, nil)))
 		pass(time.Hour)
 		for n := 1; n <= many; n++ {
 			if len(w.verdicts(n)) != 1 {
 				t.Errorf("run %d is not failed", n)
 			}
 		}
-		mu.Lock()
-		defer mu.Unlock()
 		for _, right := range []string{"list events", "get pods/log", "patch jobs", "delete jobs", "delete pods"} {
 			if got := strings.Count(text.String(), "reason=\""+right+":"); got != 1 {
 				t.Errorf("%q was told %d times, want once", right, got)
@@ -406,6 +398,20 @@ func TestAMissingRightIsToldOnceAndStopsNothing(t *testing.T) {
 	})
 }
 
-type writerFunc func([]byte) (int, error)
+// logLines is a log that may be read while it is written.
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
 
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -202,8 +202,8 @@ func TestASidecarKeepsNoFinishedJob(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[flowrun.StateType]int{flowrun.Success: 1, flowrun.Running: 0} {
 		bubble(t, func(t *testing.T, w *world) {
-			var log strings.Builder
-			replicaOver(t, w, w, slog.New(slog.NewTextHandler(&log, nil)))
+			log := &logLines{}
+			replicaOver(t, w, w, slog.New(slog.NewTextHandler(log, nil)))
 			w.run(1, []flowrun.Row{foreign(5, flowrun.Running), foreign(6, state)})
 			w.pod(1, corev1.PodRunning, endedWith(0, "Completed"))
 			w.lock(func() {
@@ -213,12 +213,12 @@ func TestASidecarKeepsNoFinishedJob(t *testing.T) {
 				w.pods["job-1-pod"] = p
 			})
 			pass(testPolicy().Grace - time.Second)
-			if len(w.stopped) > 0 {
-				t.Errorf("%s: stopped %q within the grace period", state, w.stopped)
+			if got := w.halted(); len(got) > 0 {
+				t.Errorf("%s: stopped %q within the grace period", state, got)
 			}
 			pass(3 * time.Minute)
-			if len(w.stopped) != want || strings.Count(log.String(), "another container kept the pod") != want {
-				t.Errorf("%s: stopped %q, log\n%s", state, w.stopped, &log)
+			if got := w.halted(); len(got) != want || strings.Count(log.String(), "another container kept the pod") != want {
+				t.Errorf("%s: stopped %q, log\n%s", state, got, log)
 			}
 			pass(time.Hour)
 			if got := w.standing(1); got != state || len(w.told(1)) > 0 {
