@@ -142,6 +142,8 @@ func TestMisplacedContainers(t *testing.T) {
 		"spec: {template: {metadata: {containers: " + list + "}}}":                                   "spec.template.metadata.containers",
 		"spec: {template: {spec: {container: " + list + "}}}":                                        "spec.template.spec.container ",
 		"spec: {template: {spec: {Containers: " + list + "}}}":                                       "spec.template.spec.Containers",
+		"spec: {template: {spec: {conatiners: " + list + "}}}":                                       "spec.template.spec.conatiners",
+		"spec: {template: {spec: {containters: " + list + "}}}":                                      "spec.template.spec.containters",
 		"spec: {template: {spec: {container: {name: flow}}}}":                                        "spec.template.spec.container ",
 		"spec: {template: {spec: {containers: [], spec: {containers: " + list + "}}}}":               "spec.template.spec.spec.containers",
 		"spec: {jobTemplate: {spec: {template: {spec: {containers: " + list + "}}}}}":                "spec.jobTemplate.spec.template.spec.containers",
@@ -160,6 +162,8 @@ func TestMisplacedContainers(t *testing.T) {
 	if image := job.Spec.Template.Spec.Containers[0].Image; image != "a:1" {
 		t.Errorf("image %s, want a:1", image)
 	}
+	_, told = must(t, yamlTemplate(t, "spec: {template: {spec: {containers: [{name: side}, {name: flow}]}}}"), agent())
+	checkTold(t, told, `spec.template.spec.containers[1].name (line 1, column 54 of "run_config.job_template") is flow, but the flow runs in the first container; move this container to the front`)
 }
 
 func TestAMisplacedKeyIsMoved(t *testing.T) {

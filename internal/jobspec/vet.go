@@ -1,8 +1,11 @@
 package jobspec
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 
 	"github.com/prefect-kube/prefect-kube/internal/flowrun"
 )
@@ -29,6 +32,7 @@ func (b *builder) vet(job Tree) bool {
 func (b *builder) vetContainers(job Tree) (misplaced bool) {
 	pod := below(below(below(job, "spec"), "template"), "spec")
 	if own, _ := pod["containers"].([]any); len(own) > 0 {
+		b.warnFlowBehind(own)
 		return false // what stands elsewhere is an unknown key, and told as one
 	}
 	finder := containersFinder{}
@@ -42,6 +46,20 @@ func (b *builder) vetContainers(job Tree) (misplaced bool) {
 		b.faults.add(b.ofTemplate(&FieldError{Field: shorten(f.path), Line: p.line, Column: p.column, Problem: "is at a place where Kubernetes has no containers", Mend: "move it to " + inPodSpec + ".containers, as a list"}))
 	}
 	return misplaced
+}
+
+// warnFlowBehind tells of a container that is meant for the flow but is not the first.
+func (b *builder) warnFlowBehind(containers []any) {
+	for i, item := range containers {
+		c, _ := item.(Tree)
+		if c["name"] != "flow" {
+			continue
+		}
+		if i > 0 {
+			b.warn(c, fmt.Sprintf("%s.containers[%d]", inPodSpec, i), "name", "is flow, but the flow runs in the first container", "move this container to the front")
+		}
+		return
+	}
 }
 
 // below is an object inside an object; empty if there is none.
@@ -71,8 +89,9 @@ func (f *containersFinder) look(value any, path string, depth int) {
 		}
 	case Tree:
 		for _, key := range sortedKeys(v) {
-			name, k := strings.ToLower(key), kind(v[key])
-			if (name == "containers" || name == "container") && (k == "list" || k == "object") && truthy(v[key]) && len(f.found) < maxFound {
+			k := kind(v[key])
+			// A slip of two letters still means them.
+			if len(key) < maxKey && levenshtein.ComputeDistance(strings.ToLower(key), "containers") <= 2 && (k == "list" || k == "object") && truthy(v[key]) && len(f.found) < maxFound {
 				f.found = append(f.found, foundKey{v, join(path, key), key})
 				continue
 			}
