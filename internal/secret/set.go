@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,17 +79,22 @@ func (s *Set) Add(values ...Value) {
 	}
 }
 
+// digest is what follows the @ in the name of an image.
+var digest = regexp.MustCompile(`^sha[0-9]+:`)
+
 // AddAddress makes the Set know the user information and the query of an address,
-// also of one that cannot be parsed.
+// also of one that cannot be parsed. Names of images and of mailboxes have none.
 func (s *Set) AddAddress(address string) {
 	_, rest, found := strings.Cut(address, "://")
 	if !found {
 		rest = address
 	}
 	rest, query, _ := strings.Cut(rest, "?")
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		name, password, _ := strings.Cut(rest[:at], ":")
-		s.addUser(name, password)
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 && !digest.MatchString(rest[at+1:]) {
+		name, password, given := strings.Cut(rest[:at], ":")
+		if found || given {
+			s.addUser(name, password)
+		}
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' || r == '#' }) {
 		_, value, _ := strings.Cut(pair, "=")

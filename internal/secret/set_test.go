@@ -24,6 +24,7 @@ func TestHide(t *testing.T) {
 	for _, address := range []string{
 		"http://TOKENASNAME@host", "https://svc:PASSWORDA@proxy:3128", "u:PASSWORDB@host:4200/graphql", "http://host/?apikey=INTHEQUERY&x=AND%2FANOTHER",
 		"http://user:PASS WORDC@host:x", "https://u:PASS%2fWORDD@host",
+		"prefecthq/prefect@sha256:ab", "host:5000/team/image:1.4.1@sha256:ab", "docker://host/team/flows@sha256:ab", "airflow@mail.example",
 	} {
 		s.AddAddress(address)
 	}
@@ -49,6 +50,7 @@ func TestHide(t *testing.T) {
 		"Authorization: Bearer eyJhbGciOi.J9eyJ.zdWIiOi":               "Authorization: Bearer [redacted]",
 		"basic authentication failed":                                  "basic authentication failed",
 		"https://h/t?X-Amz-Signature=abc&x=1&api_key=z labels a=b&c=d": "https://h/t?X-Amz-Signature=[redacted]&x=1&api_key=[redacted] labels a=b&c=d",
+		"image prefecthq/prefect of host:5000/team/image for airflow":  "image prefecthq/prefect of host:5000/team/image for airflow",
 		"": "",
 	} {
 		if got := s.Hide(given); got != want {
