@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/prefect-kube/prefect-kube/internal/config"
@@ -219,17 +220,16 @@ func lookAtObject(ctx context.Context, p *patient, resource, name, present strin
 func lookForRivals(ctx context.Context, p *patient) []Finding {
 	var newest diagnose.Job
 	for _, label := range flowrun.RunLabels() {
-		jobs, err := p.cluster.Jobs(ctx, p.cfg.Namespace, label)
+		err := p.cluster.EachJob(ctx, p.cfg.Namespace, label, func(j *batchv1.Job) {
+			if f := diagnose.JobFacts(j); pythons(f) && f.Created.After(newest.Created) {
+				newest = f
+			}
+		})
 		switch {
 		case apierrors.IsForbidden(err):
 			return healthy("not checked, no right to list jobs")
 		case err != nil:
 			return failing(err, "check that the cluster runs")
-		}
-		for i := range jobs {
-			if f := diagnose.JobFacts(&jobs[i]); pythons(f) && f.Created.After(newest.Created) {
-				newest = f
-			}
 		}
 	}
 	age := p.cluster.ServerNow().Sub(newest.Created).Round(time.Second)

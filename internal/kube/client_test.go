@@ -55,7 +55,7 @@ func connect(t *testing.T, handle func(n int, w http.ResponseWriter, r *http.Req
 	s := &server{handle: handle}
 	hs := httptest.NewServer(s)
 	t.Cleanup(hs.Close)
-	c, err := kube.NewClient(&kube.Config{REST: &rest.Config{Host: hs.URL}, Source: "test"}, slog.New(slog.DiscardHandler))
+	c, err := kube.NewClient(&kube.Config{REST: &rest.Config{QPS: -1, Host: hs.URL}, Source: "test"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

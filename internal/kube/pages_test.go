@@ -9,6 +9,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
 // Some large objects in a row make the pages with them small, and no others: the number
@@ -22,16 +24,7 @@ func TestJobsBehindLargeOnes(t *testing.T) {
 			all[i].Annotations = map[string]string{"a": strings.Repeat("x", 1<<19)}
 		}
 	}
-	c, s := connect(t, func(_ int, w http.ResponseWriter, r *http.Request) {
-		from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
-		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
-		list := &batchv1.JobList{TypeMeta: metav1.TypeMeta{Kind: "JobList", APIVersion: "batch/v1"}}
-		if list.Items = all[from:min(from+limit, len(all))]; from+limit < len(all) {
-			list.Continue = strconv.Itoa(from + limit)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(list) // who reads may have enough
-	})
+	c, s := paged(t, all)
 	jobs, err := c.Jobs(t.Context(), "flows", "x=y")
 	if err != nil || len(jobs) != len(all) {
 		t.Fatalf("got %d Jobs, %v", len(jobs), err)
@@ -39,4 +32,42 @@ func TestJobsBehindLargeOnes(t *testing.T) {
 	if n := len(s.seen()); n > 40 {
 		t.Errorf("%d requests", n)
 	}
+}
+
+// Who keeps none of them may see more than fits in memory.
+func TestEachJob(t *testing.T) {
+	t.Parallel()
+	all := make([]batchv1.Job, 34)
+	for i := range all {
+		all[i] = *job(strconv.Itoa(i), strconv.Itoa(i))
+		all[i].Annotations = map[string]string{"a": strings.Repeat("x", 1<<20)}
+	}
+	c, _ := paged(t, all)
+	n := 0
+	if err := c.EachJob(t.Context(), "flows", "x", func(*batchv1.Job) { n++ }); err != nil || n != len(all) {
+		t.Errorf("visited %d Jobs, %v", n, err)
+	}
+	if _, err := c.Jobs(t.Context(), "flows", "x"); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("to keep them all gives %v", err)
+	}
+}
+
+// paged is a server that lists Jobs, as many at once as it is asked for.
+func paged(t *testing.T, all []batchv1.Job) (*kube.Client, *server) {
+	t.Helper()
+	return connect(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
+		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
+		list := &batchv1.JobList{TypeMeta: metav1.TypeMeta{Kind: "JobList", APIVersion: "batch/v1"}}
+		if list.Items = all[from:min(from+limit, len(all))]; from+limit < len(all) {
+			list.Continue = strconv.Itoa(from + limit)
+		}
+		for i, size := 0, 0; i < len(list.Items); i++ {
+			if size += len(list.Items[i].Annotations["a"]); size > 3<<20 {
+				list.Items = list.Items[:i] // nobody reads so much
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(list) // who reads may have enough
+	})
 }

@@ -79,6 +79,14 @@ func (c *Client) Jobs(ctx context.Context, namespace, selector string) ([]batchv
 	return items, fail(err, "list", "jobs", namespace, "")
 }
 
+// EachJob visits the Jobs that a label selector names, as many as there may be, since it
+// keeps none. A list that begins again visits some of them again.
+func (c *Client) EachJob(ctx context.Context, namespace, selector string, visit func(*batchv1.Job)) error {
+	_, _, err := read(ctx, jobsOf(c.JobsIn(namespace)), metav1.ListOptions{LabelSelector: selector}, maxItems,
+		func(j *batchv1.Job) struct{} { visit(j); return struct{}{} })
+	return fail(err, "list", "jobs", namespace, "")
+}
+
 // Pods lists the Pods that a label selector names, as the cluster's quorum
 // knows them now; an empty selector names all.
 func (c *Client) Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
