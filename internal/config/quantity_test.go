@@ -37,9 +37,17 @@ func TestQuotesAroundVariables(t *testing.T) {
 	for _, quote := range []string{`"`, "'"} {
 		var env []string
 		for _, pair := range [][2]string{
-			{"PREFECT__BACKEND", "server"}, {"PREFECT__CLOUD__API", "http://p:1"}, {"PREFECT__CLOUD__AGENT__LEVEL", "DEBUG"}, {"PREFECT__CLOUD__API_KEY", "k"},
-			{"PREFECT__CLOUD__SEND_FLOW_RUN_LOGS", "false"}, {"NAMESPACE", "n"}, {"IMAGE_PULL_POLICY", "always"}, {"JOB_CPU_LIMIT", "1.5e-1"}, {"SERVICE_ACCOUNT_NAME", ""},
-			{"PREFECT_KUBE_GRACE", "3m"}, {"PREFECT__CLOUD__AGENT__ENV_VARS__X", "kept"},
+			{"PREFECT__BACKEND", "server"},
+			{"PREFECT__CLOUD__API", "http://p:1"},
+			{"PREFECT__CLOUD__AGENT__LEVEL", "DEBUG"},
+			{"PREFECT__CLOUD__API_KEY", "k"},
+			{"PREFECT__CLOUD__SEND_FLOW_RUN_LOGS", "false"},
+			{"NAMESPACE", "n"},
+			{"IMAGE_PULL_POLICY", "always"},
+			{"JOB_CPU_LIMIT", "1.5e-1"},
+			{"SERVICE_ACCOUNT_NAME", ""},
+			{"PREFECT_KUBE_GRACE", "3m"},
+			{"PREFECT__CLOUD__AGENT__ENV_VARS__X", "kept"},
 		} {
 			env = append(env, pair[0]+"="+quote+pair[1]+quote)
 		}

@@ -238,21 +238,28 @@ func (r *yamlReader) fill(tree Tree, n *yaml.Node, path string, depth int) error
 			}
 		}
 	}
-	seen := map[string]bool{}
+	r.noteTwice(n, path)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Tag == "!!merge" {
 			continue
-		}
-		if key, _ := keyText(n.Content[i]); seen[key] {
-			r.places.again = append(r.places.again, again{join(path, key), positionOf(n.Content[i])})
-		} else {
-			seen[key] = true
 		}
 		if err := r.member(tree, n.Content[i], n.Content[i+1], path); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteTwice remembers the keys that a mapping has more than once.
+func (r *yamlReader) noteTwice(n *yaml.Node, path string) {
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, ok := keyText(n.Content[i])
+		if ok && seen[key] && n.Content[i].Tag != "!!merge" {
+			r.places.again = append(r.places.again, again{join(path, key), positionOf(n.Content[i])})
+		}
+		seen[key] = true
+	}
 }
 
 func (r *yamlReader) member(tree Tree, keyNode, valueNode *yaml.Node, path string) error {
