@@ -166,8 +166,9 @@ func (s *start[T]) name() string {
 
 // Start takes offers on. It returns once the claims of those that are due are
 // written, so that the next poll does not see them again; the rest happens in the
-// background, the claims of those whose Jobs are slow to build too. Offers of runs already under way are ignored. When ctx ends, what is
-// not claimed yet is dropped and what is claimed is finished within Config.Drain.
+// background, the claims of those whose Jobs are slow to build too. Offers of runs
+// already under way are ignored. When ctx ends, what is not claimed yet is dropped and
+// what is claimed is finished within Config.Drain.
 // It returns how many it took on; the others must be offered again.
 func (d *Dispatcher[T]) Start(ctx context.Context, offers []Offer[T]) (taken int) {
 	due, later := split(d.admit(offers), time.Now().Add(d.c.Settle))

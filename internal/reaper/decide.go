@@ -168,8 +168,9 @@ type Action struct {
 // decide says what is to be done about one Job. It never touches a Job of
 // another program, never ends one that may still run unless its run was cancelled,
 // started anew, or ended before the Job could start, and never writes over a final
-// state. A Pod whose flow has ended is no flow that runs. In doubt it waits. Jobs of Python agents are reported like ours, and ended and
-// deleted if their name says, beside their labels, whose they are.
+// state. A Pod whose flow has ended is no flow that runs. In doubt it waits. Jobs of
+// Python agents are reported like ours, and ended and deleted if their name says, beside
+// their labels, whose they are.
 func decide(f facts, p Policy) []Action {
 	if !mine(f.job) || f.job.RunID != f.id {
 		return nil
