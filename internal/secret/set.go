@@ -3,8 +3,10 @@ package secret
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
@@ -206,7 +208,27 @@ func formsOf(text string) []string {
 	for _, escaped := range []string{url.QueryEscape(text), url.PathEscape(text), url.User(text).String()} {
 		forms = append(forms, escaped, lowerEscapes(escaped))
 	}
+	inHex := hex.EncodeToString([]byte(text))
+	forms = append(forms, inHex, strings.ToUpper(inHex), html.EscapeString(text))
+	forms = append(forms, insideBase64(text)...)
 	return slices.DeleteFunc(forms, func(form string) bool { return len(form) < shortest })
+}
+
+// insideBase64 is what of the base64 of a longer text, such as a whole header, comes
+// from the text alone, for each way in which it can lie in groups of three bytes.
+func insideBase64(text string) []string {
+	const group, bits, perDigit, fewest = 3, 8, 6, 8
+	var forms []string
+	for before := range group {
+		whole := append(make([]byte, before, before+len(text)), text...)
+		first, last := (before*bits+perDigit-1)/perDigit, len(whole)*bits/perDigit
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			if encoded := encoding.EncodeToString(whole); last-first >= fewest {
+				forms = append(forms, encoded[first:last])
+			}
+		}
+	}
+	return forms
 }
 
 // lowerEscapes writes %2F as %2f.

@@ -2,8 +2,10 @@ package secret_test
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"html"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -51,7 +53,10 @@ func TestHide(t *testing.T) {
 		"basic authentication failed":                                  "basic authentication failed",
 		"https://h/t?X-Amz-Signature=abc&x=1&api_key=z labels a=b&c=d": "https://h/t?X-Amz-Signature=[redacted]&x=1&api_key=[redacted] labels a=b&c=d",
 		"image prefecthq/prefect of host:5000/team/image for airflow":  "image prefecthq/prefect of host:5000/team/image for airflow",
-		"": "",
+		"hex " + hex.EncodeToString([]byte(text)):                      "hex [redacted]",
+		fmt.Sprintf("HEX %X", text):                                    "HEX [redacted]",
+		"a=" + html.EscapeString(hostile):                              "a=[redacted]",
+		"":                                                             "",
 	} {
 		if got := s.Hide(given); got != want {
 			t.Errorf("%s\ngives %s\nwant  %s", given, got, want)
@@ -59,6 +64,23 @@ func TestHide(t *testing.T) {
 	}
 	if got := (*secret.Set)(nil).Hide("http://u:p@h " + text); got != "http://[redacted]@h "+text {
 		t.Errorf("a nil set gives %q", got)
+	}
+}
+
+// A server may quote a whole header, or a body with it, in base64.
+func TestHideInsideOfBase64(t *testing.T) {
+	t.Parallel()
+	const key = "canary>>key??and~~more"
+	s := secret.NewSet(secret.New(key))
+	for before := range 7 {
+		whole := strings.Repeat("B", before) + key + " behind"
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			got := s.Hide(encoding.EncodeToString([]byte(whole)))
+			start, end, found := strings.Cut(got, "[redacted]")
+			if !found || len(start) > before*4/3+2 || len(end) > 14 {
+				t.Errorf("%d bytes before it: got %s", before, got)
+			}
+		}
 	}
 }
 
