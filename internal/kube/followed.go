@@ -19,9 +19,9 @@ type followed struct {
 	source watch.Interface
 	result chan watch.Event
 	// listing says that what was there before is still being sent, listed how much of it
-	// came.
-	listing bool
-	listed  int
+	// came, seen how many events came at all.
+	listing      bool
+	listed, seen int
 	// wanted ends with Stop, ctx also when a timer finds the watch too slow.
 	wanted, ctx    context.Context //nolint:containedctx // a watch lives longer than the call that opens it
 	stop           context.CancelFunc
@@ -74,11 +74,18 @@ func (f *followed) run() {
 	defer f.Stop()
 	defer f.source.Stop()
 	err := f.follow()
+	if f.listing {
+		f.line.room.leave(f.listed)
+	}
 	if slow, ok := f.slow(); ok {
 		err = slow
 		if f.listing {
 			f.send(slow.event())
 		}
+	}
+	if beyond := context.Cause(f.ctx); errors.Is(beyond, errEndless) || errors.Is(beyond, errImproper) {
+		err = beyond
+		f.send(again(err))
 	}
 	f.line.closed(err)
 }
@@ -97,26 +104,38 @@ func (f *followed) follow() error {
 				f.send(event)
 				return apierrors.FromObject(event.Object)
 			}
-			f.see(event)
-			f.send(event)
+			if f.see(event) {
+				f.send(event)
+			}
 		}
 	}
 }
 
-// see follows a streamed list to its end.
-func (f *followed) see(event watch.Event) {
+// see follows a streamed list to its end, and looks now and then whether what came since
+// is more than can be kept. It is false for what is not passed on.
+func (f *followed) see(event watch.Event) bool {
+	const often = 500
+	f.seen++
 	switch {
+	case !proper(event.Object):
+		f.giveUp(errImproper)
+		return false
 	case !f.listing:
+		if f.seen%often == 0 && f.line.room.full() {
+			f.giveUp(errEndless)
+		}
 	case event.Type == watch.Bookmark && endsList(event.Object):
 		f.listing = false
+		f.line.room.leave(f.listed)
 		f.silence.Stop()
 		f.line.open()
 	default:
 		f.silence.Reset(firstSilence)
-		if f.listed++; f.listed > maxItems {
+		if f.listed++; !f.line.room.enter(1) {
 			f.giveUp(errEndless)
 		}
 	}
+	return true
 }
 
 func (f *followed) send(event watch.Event) {
@@ -137,5 +156,13 @@ func endsList(object runtime.Object) bool {
 func (e *slowError) event() watch.Event {
 	return watch.Event{Type: watch.Error, Object: &metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusGatewayTimeout, Reason: metav1.StatusReasonTimeout, Message: e.Error(),
+	}}
+}
+
+// again lets client-go read everything anew after a watch that brought more than can be
+// kept: what it brought may never have been there.
+func again(err error) watch.Event {
+	return watch.Event{Type: watch.Error, Object: &metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusGone, Reason: metav1.StatusReasonExpired, Message: err.Error(),
 	}}
 }

@@ -27,6 +27,7 @@ const (
 // gives each of them an end, and knows since when nothing is read.
 type line struct {
 	resource string
+	room     *room
 
 	mu   sync.Mutex
 	pace pace
@@ -39,8 +40,8 @@ type line struct {
 }
 
 // newLine makes a line that has read nothing yet.
-func newLine(resource string) *line {
-	return &line{resource: resource, lost: time.Now(), why: errors.New("not read yet")}
+func newLine(resource string, r *room) *line {
+	return &line{resource: resource, room: r, lost: time.Now(), why: errors.New("not read yet")}
 }
 
 // turn lets the next request begin, and is false if ctx ended first.
@@ -116,7 +117,9 @@ func list[L runtime.Object, T any](ctx context.Context, l *line, b book[L, T], s
 	}
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	items, version, err := read(ctx, b, metav1.ListOptions{LabelSelector: selector}, maxItems, keep)
+	pages, took := visit(l.room, b)
+	defer func() { l.room.leave(*took) }()
+	items, version, err := read(ctx, pages, metav1.ListOptions{LabelSelector: selector}, maxItems, keep)
 	l.failed(err)
 	return &reduced{ListMeta: metav1.ListMeta{ResourceVersion: version}, Items: items}, err
 }

@@ -15,9 +15,12 @@ const (
 	pageSize = 500
 	// maxItems bounds a list in objects, maxPages in requests, and maxList in bytes what
 	// is read of objects that are kept whole.
-	maxItems = 100_000
+	maxItems = 30_000
 	maxPages = 4 * maxItems / pageSize
 	maxList  = 32 << 20
+	// maxToken bounds what a server gives to be sent back with the next request. It is
+	// part of an address, and has a few hundred bytes.
+	maxToken = 8 << 10
 )
 
 // errEndless is a list with more objects than anybody has.
@@ -59,6 +62,9 @@ func read[L runtime.Object, T, K any](ctx context.Context, b book[L, T], o metav
 			return all, list.GetResourceVersion(), err
 		}
 		o.Continue, o.Limit = list.GetContinue(), min(2*o.Limit, pageSize)
+		if len(o.Continue) > maxToken {
+			return nil, "", &largeError{what: "where the list goes on"}
+		}
 	}
 	return all, "", errEndless
 }

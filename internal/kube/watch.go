@@ -71,9 +71,10 @@ func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P
 	}
 	w := &Watch[J, P]{namespace: o.Namespace, groups: newGroups(), ready: make(chan struct{}), log: o.Log}
 	var errs []error
+	shared := &room{copied: func() int { jobs, pods := w.Len(); return jobs + pods }}
 	for i, label := range o.Labels {
 		selector := Selector(o.Labels[:i], label)
-		ofJobs, ofPods := newLine("jobs"), newLine("pods")
+		ofJobs, ofPods := newLine("jobs", shared), newLine("pods", shared)
 		job := func(j *batchv1.Job) runtime.Object { return recordOf(label, j, o.Job) }
 		pod := func(p *corev1.Pod) runtime.Object { return recordOf(label, p, o.Pod) }
 		j := cache.NewSharedIndexInformer(listWatch(ofJobs, jobs, selector, jobsOf(jobs), job, jobs.Watch), &batchv1.Job{}, 0, indexers())
