@@ -89,8 +89,11 @@ func (a *Agent) lookBehind(ctx context.Context) {
 	}
 }
 
-// widen finds runs that have been due since then and that nobody here starts.
+// widen finds runs that have been due since then and that nobody here starts. It asks
+// for many pages, and whoever waits for them shows no sign of life.
 func (a *Agent) widen(ctx context.Context, since time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, partWithin)
+	defer cancel()
 	ids, err := a.api.Overdue(ctx, since, a.c.Labels)
 	if err != nil {
 		return err
