@@ -52,6 +52,21 @@ func TestEachJob(t *testing.T) {
 	}
 }
 
+// Ten thousand Jobs of 20 KB take a few hundred pages, and a server may make them smaller.
+func TestManyPages(t *testing.T) {
+	t.Parallel()
+	c, _ := connect(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+		list := &batchv1.JobList{TypeMeta: metav1.TypeMeta{Kind: "JobList", APIVersion: "batch/v1"}, Items: []batchv1.Job{*job("a", "1")}}
+		if n < 500 {
+			list.Continue = "more"
+		}
+		answer(t, w, http.StatusOK, list)
+	})
+	if jobs, err := c.Jobs(t.Context(), "flows", "x"); err != nil || len(jobs) != 500 {
+		t.Errorf("got %d Jobs, %v", len(jobs), err)
+	}
+}
+
 // paged is a server that lists Jobs, as many at once as it is asked for.
 func paged(t *testing.T, all []batchv1.Job) (*kube.Client, *server) {
 	t.Helper()
