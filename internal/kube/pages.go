@@ -15,8 +15,8 @@ const (
 	pageSize = 500
 	// maxItems bounds a list in objects, maxPages in requests, and maxList in bytes what
 	// is read of objects that are kept whole.
-	maxItems = 30_000
-	maxPages = maxItems / 15 // 15 objects of 140 KB fill a page
+	maxItems = 45_000
+	maxPages = maxItems / 20 // 20 objects of 100 KB fill a page
 	maxList  = 32 << 20
 	// maxToken bounds what a server gives to be sent back with the next request. It is
 	// part of an address, and has a few hundred bytes.

@@ -13,7 +13,7 @@ import (
 )
 
 // most is more than a copy, or all lists on their way, may have.
-const most = 31_000
+const most = 46_000
 
 // endless are API servers that have objects without an end, each of another name.
 func endless(sent *atomic.Int64) map[string]http.HandlerFunc {
