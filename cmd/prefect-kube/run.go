@@ -78,6 +78,9 @@ func run(ctx context.Context, args, env []string, s streams, c commands) int {
 	if f, ok := errors.AsType[*failure](err); ok && !isConfiguration(f) {
 		return exitFailure // logged where it happened
 	}
+	if s.log != nil {
+		s.log.Flush(flushTimeout) // what was logged before the error is read before it
+	}
 	call.explain(cmd, err)
 	return exitUsage
 }

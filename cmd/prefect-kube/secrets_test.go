@@ -82,6 +82,7 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 		"a password for the cluster":     {cluster: "server: " + with(info, address)},
 		"a proxy of the cluster":         {cluster: "server: http://kubernetes.invalid\n    proxy-url: " + with(info, address)},
 		"one that cannot be parsed":      {cluster: "server: " + address + "\n    proxy-url: http://" + urlUser + ":%zz" + urlSecret + "@host"},
+		"nor one with a space in it":     {cluster: "server: " + address + "\n    proxy-url: 'http://" + urlUser + ":" + urlSecret + " " + urlSecret + "@127.0.0.1:1'"},
 		"nor that":                       {cluster: "server: " + address + "\n    proxy-url: '" + urlUser + ":" + urlSecret + "@host:1:2'"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -106,13 +106,27 @@ func ofKubeconfig(rules *clientcmd.ClientConfigLoadingRules, loader clientcmd.Cl
 	login := loginOf(raw)
 	cfg, err := loader.ClientConfig()
 	if err != nil {
-		return nil, cmp.Or(login.check(), err)
+		return nil, cmp.Or(login.check(), withoutProxy(raw, err))
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, err
 	}
 	return &Config{REST: cfg, Source: kubeconfigSource(raw, rules), Namespace: namespace, Login: login}, nil
+}
+
+// withoutProxy keeps an error about a proxy-url that cannot be parsed from quoting the
+// password in it.
+func withoutProxy(raw clientcmdapi.Config, err error) error {
+	current, ok := raw.Contexts[raw.CurrentContext]
+	if !ok || !strings.Contains(err.Error(), "proxy-url") {
+		return err
+	}
+	if cluster, ok := raw.Clusters[current.Cluster]; !ok || !strings.Contains(cluster.ProxyURL, "@") {
+		return err
+	}
+	return fmt.Errorf("the proxy-url of cluster %q cannot be used, and is not shown since it holds a credential: "+
+		"write it as http://USER:PASSWORD@HOST:PORT, and what is special in USER and PASSWORD with a percent sign, such as %%20", current.Cluster)
 }
 
 func finish(cfg *Config, userAgent string) *Config {

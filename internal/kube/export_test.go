@@ -14,3 +14,9 @@ func GateOver(next http.RoundTripper, command string, args ...string) http.Round
 
 // Sent tells the gate that a request has its credential.
 func Sent(ctx context.Context) { sent(ctx) }
+
+// Capacity is how many Jobs and Pods a copy keeps with a memory limit in bytes.
+var Capacity = capacity
+
+// Full is the error of a copy without room.
+func Full(most int) error { return &fullError{most} }

@@ -83,7 +83,8 @@ func (f *followed) run() {
 			f.send(slow.event())
 		}
 	}
-	if beyond := context.Cause(f.ctx); errors.Is(beyond, errEndless) || errors.Is(beyond, errImproper) {
+	beyond := context.Cause(f.ctx)
+	if _, full := errors.AsType[*fullError](beyond); full || errors.Is(beyond, errImproper) {
 		err = beyond
 		f.send(again(err))
 	}
@@ -122,7 +123,7 @@ func (f *followed) see(event watch.Event) bool {
 		return false
 	case !f.listing:
 		if f.seen%often == 0 && f.line.room.full() {
-			f.giveUp(errEndless)
+			f.giveUp(&fullError{f.line.room.most})
 		}
 	case event.Type == watch.Bookmark && endsList(event.Object):
 		f.listing = false
@@ -132,7 +133,7 @@ func (f *followed) see(event watch.Event) bool {
 	default:
 		f.silence.Reset(firstSilence)
 		if f.listed++; !f.line.room.enter(1) {
-			f.giveUp(errEndless)
+			f.giveUp(&fullError{f.line.room.most})
 		}
 	}
 	return true

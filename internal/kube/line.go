@@ -119,7 +119,7 @@ func list[L runtime.Object, T any](ctx context.Context, l *line, b book[L, T], s
 	defer cancel()
 	pages, took := visit(l.room, b)
 	defer func() { l.room.leave(*took) }()
-	items, version, err := read(ctx, pages, metav1.ListOptions{LabelSelector: selector}, maxItems, keep)
+	items, version, err := read(ctx, pages, metav1.ListOptions{LabelSelector: selector}, l.room.most+1, keep)
 	l.failed(err)
 	return &reduced{ListMeta: metav1.ListMeta{ResourceVersion: version}, Items: items}, err
 }

@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,10 +12,11 @@ import (
 
 const (
 	pageSize = 500
-	// maxItems bounds a list in objects, maxPages in requests, and maxList in bytes what
-	// is read of objects that are kept whole.
+	// maxItems bounds a list in objects, and maxList in bytes what is read of objects
+	// that are kept whole. There is a request at most for each perPage objects: so many
+	// of 100 KB fill a page.
 	maxItems = 45_000
-	maxPages = maxItems / 20 // 20 objects of 100 KB fill a page
+	perPage  = 20
 	maxList  = 32 << 20
 	// maxToken bounds what a server gives to be sent back with the next request. It is
 	// part of an address, and has a few hundred bytes.
@@ -24,7 +24,7 @@ const (
 )
 
 // errEndless is a list with more objects than anybody has.
-var errEndless = fmt.Errorf("the list goes on behind %d objects or %d pages", maxItems, maxPages)
+var errEndless = errors.New("the list goes on behind more objects than are kept")
 
 // book is a list that is read page by page.
 type book[L runtime.Object, T any] struct {
@@ -39,7 +39,7 @@ type book[L runtime.Object, T any] struct {
 // belongs to no single moment.
 func read[L runtime.Object, T, K any](ctx context.Context, b book[L, T], o metav1.ListOptions, most int, keep func(*T) K) (all []K, version string, err error) {
 	o.Limit = pageSize
-	for sent, restarts := 0, 0; sent < maxPages && len(all) < most; sent++ {
+	for sent, restarts := 0, 0; sent < max(most/perPage, 1) && len(all) < most; sent++ {
 		page, err := b.send(ctx, o)
 		_, large := errors.AsType[*largeError](err)
 		switch {

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prefect-kube/prefect-kube/internal/badserver"
+	"github.com/prefect-kube/prefect-kube/internal/kube"
 )
 
 // most is more than a copy, or all lists on their way, may have.
@@ -30,7 +32,7 @@ func endless(sent *atomic.Int64) map[string]http.HandlerFunc {
 	events := func(w http.ResponseWriter, r *http.Request, before, name string) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(before))
-		for range 32_000 {
+		for range 47_000 {
 			if _, err := fmt.Fprintf(w, `{"type":"MODIFIED","object":%s}`, object(fmt.Sprintf("%s%d", name, sent.Add(1)))); err != nil {
 				return
 			}
@@ -104,5 +106,21 @@ func TestWhatHasNoEndIsNotKept(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A copy has more room where the process may have more memory, and an error says what to
+// do about one that is full.
+func TestACopyHasRoomForWhatTheMemoryTakes(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[int64]int{math.MaxInt64: 45_000, 1: 45_000, 64 << 20: 45_000, 256 << 20: 98_304, 1 << 40: 1_000_000} {
+		if got := kube.Capacity(limit); got != want {
+			t.Errorf("with %d bytes: got room for %d, want %d", limit, got, want)
+		}
+	}
+	const want = "there are more than 45000 Jobs and Pods of flow runs, which is what the memory has room for: " +
+		"delete finished ones, or raise the memory limit of the container (outside one, GOMEMLIMIT=512MiB)"
+	if got := kube.Full(45_000).Error(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

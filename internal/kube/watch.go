@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +72,7 @@ func NewWatch[J, P any](jobs Jobs, pods Pods, o WatchOptions[J, P]) (*Watch[J, P
 	}
 	w := &Watch[J, P]{namespace: o.Namespace, groups: newGroups(), ready: make(chan struct{}), log: o.Log}
 	var errs []error
-	shared := &room{copied: func() int { jobs, pods := w.Len(); return jobs + pods }}
+	shared := &room{most: capacity(debug.SetMemoryLimit(-1)), copied: func() int { jobs, pods := w.Len(); return jobs + pods }}
 	for i, label := range o.Labels {
 		selector := Selector(o.Labels[:i], label)
 		ofJobs, ofPods := newLine("jobs", shared), newLine("pods", shared)

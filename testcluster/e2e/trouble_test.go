@@ -95,7 +95,7 @@ func (a agent) waitsForAPI(cause string) {
 func TestUnusable(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct{ args, says []string }{
-		"scheme":        {[]string{"--api", "ftp://localhost:4200"}, []string{"--api", "ftp://localhost:4200"}},
+		"scheme":        {[]string{"--api", "ftp://localhost:4200"}, []string{"--api", "with http:// or https:// in front"}},
 		"no kubeconfig": {[]string{"--kubeconfig", "nosuch"}, []string{"--kubeconfig", "nosuch"}},
 	}
 	for version, g := range generations() {
