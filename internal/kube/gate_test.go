@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,9 +35,10 @@ func ask(ctx context.Context, through http.RoundTripper) error {
 func TestALoginThatHangsEndsWithItsRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		calls, free := 0, make(chan struct{})
+		var calls atomic.Int64
+		free := make(chan struct{})
 		gate := kube.GateOver(roundTrip(func(req *http.Request) (*http.Response, error) {
-			calls++
+			calls.Add(1)
 			<-free
 			kube.Sent(req.Context())
 			return &http.Response{Body: io.NopCloser(strings.NewReader(""))}, req.Context().Err()
@@ -56,13 +58,13 @@ func TestALoginThatHangsEndsWithItsRequest(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if err := ask(ctx, gate); !errors.Is(err, context.Canceled) || calls != 1 {
-			t.Errorf("got %v after %d calls, want one call, and that a stop ends the wait", err, calls)
+		if err := ask(ctx, gate); !errors.Is(err, context.Canceled) || calls.Load() != 1 {
+			t.Errorf("got %v after %d calls, want one call, and that a stop ends the wait", err, calls.Load())
 		}
 		close(free)
 		synctest.Wait()
-		if err := ask(t.Context(), gate); err != nil || calls != 2 {
-			t.Errorf("got %v after %d calls, want that it goes on", err, calls)
+		if err := ask(t.Context(), gate); err != nil || calls.Load() != 2 {
+			t.Errorf("got %v after %d calls, want that it goes on", err, calls.Load())
 		}
 	})
 }

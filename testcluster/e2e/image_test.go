@@ -26,8 +26,14 @@ import (
 func recorded() []struct{ version, file string } {
 	const manager, plain = "resource-manager-with-rbac.json", "rbac.json"
 	return []struct{ version, file string }{
-		{"0.11.0", manager}, {"0.12.6", manager}, {"0.13.19", manager}, {"0.14.22", plain},
-		{"0.15.13", plain}, {"1.0.0", plain}, {"1.2.4", plain}, {"1.4.1", plain},
+		{"0.11.0", manager},
+		{"0.12.6", manager},
+		{"0.13.19", manager},
+		{"0.14.22", plain},
+		{"0.15.13", plain},
+		{"1.0.0", plain},
+		{"1.2.4", plain},
+		{"1.4.1", plain},
 	}
 }
 
